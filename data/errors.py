@@ -1,0 +1,56 @@
+"""The one error tree of stockllm.
+
+StockllmError
+├── UsageError        what was asked cannot be asked (exit code 2)
+├── UnknownCompany    a name or code that resolves to nothing (exit code 2)
+├── StoreError        the store cannot be opened, read or written
+├── ImportFailed      a file that cannot be taken in
+├── NotEnoughHistory  a company with too few days for a window
+├── ModelUnavailable  a base model or adapter that cannot be loaded
+└── TrainingStopped   training ended early; the checkpoint is kept
+
+Every message is one sentence that says what happened and what to do. The command line prints it
+on stderr, the dashboard shows it as a toast; neither shows a traceback.
+"""
+
+from __future__ import annotations
+
+
+class StockllmError(Exception):
+    """An error a user can act on; ``str(error)`` is the sentence to show."""
+
+    exit_code = 1
+
+
+class UsageError(StockllmError):
+    """The request itself is wrong: a flag out of range, two that exclude each other."""
+
+    exit_code = 2
+
+
+class UnknownCompany(StockllmError):
+    """No ordinary share answers to this name; the message lists the nearest."""
+
+    exit_code = 2
+
+
+class StoreError(StockllmError):
+    """The home folder or the database in it cannot be used."""
+
+
+class ImportFailed(StockllmError):
+    """A file is absent, empty, unreadable or lacks what it must have."""
+
+
+class NotEnoughHistory(StockllmError):
+    """A company has fewer days than a window needs; the message gives both counts."""
+
+
+class ModelUnavailable(StockllmError):
+    """A model or adapter is missing, does not fit its base, or cannot be reached offline."""
+
+
+class TrainingStopped(StockllmError):
+    """Training was interrupted; the message says where the checkpoint is and how to resume."""
+
+    exit_code = 130
