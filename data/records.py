@@ -97,7 +97,8 @@ class Series:
 
     Arrays have shape (n,). Prices are float TWD; ``reference`` is the price the day's moves are
     measured from (the stored reference, else the previous close, else the day's open where the
-    move was past the daily limit or the day is the first one).
+    move was past the daily limit or the day is the first one). ``value`` and ``trades`` hold NaN on
+    days whose source was silent, and are None where no day has them.
     """
 
     code: str
@@ -108,6 +109,8 @@ class Series:
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
     reference: NDArray[np.float64]
+    value: NDArray[np.float64] | None = None
+    trades: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -119,16 +122,21 @@ class Series:
         return self[: bisect_right(self.dates, day)]
 
     def __getitem__(self, part: slice) -> Series:
-        return Series(
-            self.code,
-            self.dates[part],
-            self.open[part],
-            self.high[part],
-            self.low[part],
-            self.close[part],
-            self.volume[part],
-            self.reference[part],
-        )
+        return Series(self.code, self.dates[part], *(c if c is None else c[part] for c in self._columns()))
+
+    def then(self, later: Series) -> Series:
+        """This series continued by ``later``, which must start after it ends."""
+        import numpy as np
+
+        if len(self) and len(later) and later.dates[0] <= self.dates[-1]:
+            raise ValueError(f"{later.dates[0]} does not come after {self.dates[-1]}")
+        columns = zip(self._columns(), later._columns(), strict=True)
+        joined = [None if a is None or b is None else np.concatenate([a, b]) for a, b in columns]
+        return Series(self.code, self.dates + later.dates, *joined)  # type: ignore[arg-type]
+
+    def _columns(self) -> tuple[Any, ...]:
+        prices = (self.open, self.high, self.low, self.close)
+        return (*prices, self.volume, self.reference, self.value, self.trades)
 
 
 @dataclass(frozen=True, slots=True)

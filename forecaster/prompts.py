@@ -1,0 +1,184 @@
+"""Two ways to put a window of days into words, as chat messages.
+
+``compact`` is five short numbers a day (see docs/architecture.md); it names neither the company nor
+a date, so that a base model cannot answer from what it has read about them. ``reference`` is the
+text of the system that stockllm succeeds, to the letter, with any subset of its fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from stockllm.data.errors import UsageError
+from stockllm.data.records import PromptStyle, Series
+from stockllm.forecaster.codec import Encoded, encode
+from stockllm.forecaster.tokenizer import volatility_labels
+from stockllm.forecaster.windows import Window
+
+Message = dict[str, str]
+Field = Literal["Open", "High", "Low", "Close", "Capacity", "Change", "Turnover", "Transaction"]
+
+#: The fields of the reference's documentation, in its order.
+REFERENCE_FIELDS: tuple[Field, ...] = ("Open", "High", "Low", "Close", "Capacity")
+ALL_FIELDS: tuple[Field, ...] = (*REFERENCE_FIELDS, "Change", "Turnover", "Transaction")
+
+COMPACT_SYSTEM = "Daily candles of a stock: open high low close volume, in eighths of its volatility."
+REFERENCE_SYSTEM = (
+    "You are a stock trader. Given a company and the past days of its stock price, "
+    "predict the next n days of its stock price."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example, in the conversational prompt and completion form."""
+
+    prompt: list[Message]
+    completion: list[Message]
+
+    def row(self) -> dict[str, Any]:
+        return {"prompt": self.prompt, "completion": self.completion}
+
+
+def parse_fields(text: str) -> tuple[Field, ...]:
+    """Fields from a comma-separated list such as ``Open,Close``; order is kept."""
+    known = {name.lower(): name for name in ALL_FIELDS}
+    names = [part.strip().lower() for part in text.split(",") if part.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise UsageError(
+            f"'{text}' does not name prompt fields; choose some of {', '.join(ALL_FIELDS)}, with commas."
+        )
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+def prompt_messages(
+    window: Window,
+    style: PromptStyle,
+    *,
+    fields: Sequence[Field] = REFERENCE_FIELDS,
+    context: str = "",
+) -> list[Message]:
+    """System and user message for a window; ``context`` (news) joins the reference's system text."""
+    if style == "compact":
+        return [
+            {"role": "system", "content": COMPACT_SYSTEM},
+            {"role": "user", "content": _compact_question(window)},
+        ]
+    system = f"{REFERENCE_SYSTEM}\n\n{context}" if context else REFERENCE_SYSTEM
+    return [
+        {"role": "system", "content": system},
+        {"role": "user", "content": _reference_question(window, fields)},
+    ]
+
+
+def training_messages(
+    window: Window,
+    style: PromptStyle,
+    *,
+    fields: Sequence[Field] = REFERENCE_FIELDS,
+    context: str = "",
+) -> Example:
+    """The prompt and the true answer of a window whose future is known."""
+    prompt = prompt_messages(window, style, fields=fields, context=context)
+    answer = _compact_answer(window) if style == "compact" else _reference_answer(window, fields)
+    return Example(prompt, [{"role": "assistant", "content": answer}])
+
+
+# --- compact ---------------------------------------------------------------------------------
+
+
+def volatility_label(sigma: float) -> str:
+    """The nearest of the volatilities that a compact prompt can name; ``sigma`` is daily, 0.02 = 2%."""
+    labels = volatility_labels()
+    position = np.log(sigma / 0.005) / np.log(20.0) * (len(labels) - 1)
+    return labels[int(np.clip(round(float(position)), 0, len(labels) - 1))]
+
+
+def compact_line(steps: Sequence[int], bucket: int) -> str:
+    """One day: open, high, low, close in steps, and the volume bucket."""
+    return " ".join(f"{int(n):+d}" for n in steps) + f" {int(bucket)}"
+
+
+def _compact_lines(encoded: Encoded) -> str:
+    return "\n".join(compact_line(s, b) for s, b in zip(encoded.steps, encoded.buckets, strict=True))
+
+
+def compact_question(past: Encoded, future: int) -> str:
+    """The user's turn: the volatility the lines start from, the lines, and how many days to say."""
+    return (
+        f"volatility {volatility_label(float(past.sigma[0]))}\n{_compact_lines(past)}\n"
+        f"Predict the next {_days(future)}:"
+    )
+
+
+def _compact_question(window: Window) -> str:
+    return compact_question(encode(window.history)[-window.past :], len(window.future_dates))
+
+
+def _compact_answer(window: Window) -> str:
+    known = encode(window.history.then(window.future))
+    return _compact_lines(known[len(window.history) :])
+
+
+def _days(n: int) -> str:
+    return "1 day" if n == 1 else f"{n} days"
+
+
+# --- reference -------------------------------------------------------------------------------
+
+
+def price_text(price: float) -> str:
+    """A price as the reference writes it: at least one decimal, no trailing zeros beyond it."""
+    text = f"{price:.2f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def _reference_rows(series: Series, fields: Sequence[Field]) -> list[str]:
+    rows = []
+    for i, day in enumerate(series.dates):
+        parts = [f"{name}: {_reference_value(series, i, name)}" for name in fields]
+        rows.append(f"Date: {day.isoformat()}, " + ", ".join(parts))
+    return rows
+
+
+def _reference_value(series: Series, i: int, name: Field) -> str:
+    match name:
+        case "Capacity":
+            return str(int(series.volume[i]))
+        case "Open" | "High" | "Low" | "Close":
+            return price_text(float(getattr(series, name.lower())[i]))
+        case "Change":
+            return price_text(float(series.close[i] - series.reference[i]))
+        case "Turnover" | "Transaction":
+            column = series.value if name == "Turnover" else series.trades
+            if column is None or not np.isfinite(column[i]):
+                raise UsageError(
+                    f"{name} of {series.code} is not known for {series.dates[i]}: "
+                    f"leave {name} out of the fields."
+                )
+            return str(int(column[i]))
+
+
+def _reference_question(window: Window, fields: Sequence[Field]) -> str:
+    past, future = window.past, len(window.future_dates)
+    asked = "date price" if future == 1 else f"{future} dates price"
+    rows = "\n".join(_reference_rows(window.history[-past:], fields))
+    return (
+        f"Here is past {_days(past)} stock price of {window.name} company.\n\n{rows}\n"
+        f"Predict the next {asked}:\n"
+    )
+
+
+def reference_opening(future: int) -> str:
+    """What the assistant's turn begins with, before the first date."""
+    return f"The next {_days(future)} price is: Date:\n "
+
+
+def _reference_answer(window: Window, fields: Sequence[Field]) -> str:
+    rows = [row.removeprefix("Date: ") for row in _reference_rows(window.future, fields)]
+    return reference_opening(len(rows)) + "\n ".join(rows) + "\n"
