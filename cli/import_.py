@@ -1,0 +1,95 @@
+"""``stockllm import``: take files in, and account for every row of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+
+if TYPE_CHECKING:
+    from stockllm.data.records import ImportReport
+
+_COUNTS = ("read", "accepted", "unchanged", "repaired", "flagged", "quarantined")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("import")(import_)
+
+
+def import_(
+    paths: list[Path] = typer.Argument(
+        ...,
+        metavar="PATH...",
+        help="Prices: CSV (file or folder, code in the name) or parquet; company lists and news: JSON.",
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Import prices, company lists and news; importing a file again changes nothing."""
+    from stockllm.collectors.imports import import_path
+    from stockllm.data.errors import ImportFailed
+
+    for path in paths:  # before anything is touched
+        if not path.exists():
+            raise ImportFailed(f"There is no file or folder {path}; nothing was imported: check the path.")
+    store, settings = open_store(create=True)
+    with store:
+        reports: list[ImportReport] = []
+        for path in paths:
+            reports += import_path(store, path)
+        simulated = store.simulated
+    totals = _totals(reports)
+    if as_json:
+        emit_json(
+            {
+                "simulated": simulated,
+                "kinds": totals,
+                "reports": [asdict(report) for report in reports],
+            }
+        )
+        return
+    banner(simulated, settings.language)
+    _print(totals, settings.language)
+
+
+def _totals(reports: Iterable[ImportReport]) -> list[dict[str, Any]]:
+    """One row per kind of file, in the order they came, with the reasons added up."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        row = kinds.setdefault(
+            report.kind,
+            {"kind": report.kind, "files": 0} | dict.fromkeys(_COUNTS, 0) | {"reasons": Counter()},
+        )
+        row["files"] += 1
+        for name in _COUNTS:
+            row[name] += getattr(report, name)
+        row["reasons"].update(report.reasons)
+    for row in kinds.values():
+        row["reasons"] = dict(sorted(row["reasons"].items()))
+    return list(kinds.values())
+
+
+def _print(totals: Sequence[dict[str, Any]], language: str) -> None:
+    headers = text(
+        "種類 讀入 接受 不變 修復 標記 隔離",
+        "Kind Read Accepted Unchanged Repaired Flagged Quarantined",
+        language,
+    ).split()
+    names = {"prices": "價格", "companies": "公司", "news": "新聞"}
+    rows: list[list[object]] = [
+        [text(names[row["kind"]], row["kind"], language), *(row[name] for name in _COUNTS)] for row in totals
+    ]
+    if len(rows) > 1:
+        rows.append(
+            [text("合計", "total", language), *(sum(row[name] for row in totals) for name in _COUNTS)]
+        )
+    table(headers, rows, right=range(1, len(headers)))
+    for row in totals:
+        for reason, count in row["reasons"].items():
+            show(text(f"  隔離 {reason}：{count}", f"  quarantined, {reason}: {count}", language))

@@ -1,0 +1,173 @@
+"""The ``stockllm`` command: the list of command groups, and the one place that handles errors.
+
+Nothing imported here may load torch, pandas, SQLAlchemy or numpy: ``stockllm --help`` has to answer
+at once. Command bodies import what they need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from stockllm.cli import companies, demo, doctor, health, import_
+from stockllm.cli.output import say
+from stockllm.data.errors import StockllmError
+
+#: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
+GROUPS = (import_, demo, companies, health, doctor)
+
+
+class _Interrupted(StockllmError):
+    """Ctrl-C outside training, which has its own sentence."""
+
+    exit_code = 130
+
+
+class _OneSentence(TyperGroup):
+    """The top command: whatever goes wrong below it ends in one sentence and an exit code.
+
+    0 done, 1 failed, 2 wrong usage, 130 interrupted. Tests that run the app in their own process
+    pass through here as well.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Interrupted(
+                "Stopped by Ctrl-C; nothing is half-written, run it again to finish."
+            ) from None
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        def run() -> Any:
+            return super(_OneSentence, self).main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+
+        if not standalone_mode:
+            return run()
+        try:
+            code = run()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.exit(_quiet_pipe())
+        except typer.Abort:
+            _fail("The input ended before the question was answered; run it again and answer it.", 1)
+        except StockllmError as error:
+            _fail(str(error), error.exit_code)
+        except Exception as error:
+            # typer carries its own copy of click since 0.26 and an outside one before: both families
+            # of usage errors have format_message and exit_code.
+            if hasattr(error, "format_message"):
+                _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
+            _fail(_unexpected_sentence(error), 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+app = typer.Typer(
+    name="stockllm",
+    cls=_OneSentence,
+    help="Forecasts of Taiwan stocks you can question.",
+    epilog=(
+        "STOCKLLM_HOME moves all state; STOCKLLM_LANGUAGE=zh|en chooses the language. "
+        "Exit codes: 0 done, 1 failed, 2 wrong usage."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stockllm {version('stockllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+for group in GROUPS:
+    group.register(app)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="stockllm")
+
+
+def _fail(sentence: str, code: int) -> None:
+    try:
+        say(sentence if code == 2 and "\n" in sentence else f"stockllm: {sentence}")
+    except BrokenPipeError:
+        code = _quiet_pipe()
+    sys.exit(code)
+
+
+def _usage_sentence(error: Any) -> str:
+    """One sentence for a command line that cannot be parsed; the whole help where it was empty."""
+    message = " ".join(str(error.format_message()).split())
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    return f"{message.rstrip('.?')}; see `{context.command_path} --help`."
+
+
+def _unexpected_sentence(error: Exception) -> str:
+    """Write the traceback to a log file and name the file, the error's kind and its first line."""
+    kind, detail = type(error).__name__, str(error).strip().splitlines()
+    cause = f"{kind}: {detail[0]}" if detail else kind
+    stamp = datetime.now().astimezone()
+    name = f"error-{stamp:%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    report = f"{stamp.isoformat()}\n{sys.argv}\n\n" + "".join(traceback.format_exception(error))
+    for folder in _log_folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(report, encoding="utf-8")
+        except OSError:
+            continue
+        return f"An unexpected error stopped it ({cause}); the details are in {folder / name}."
+    return f"An unexpected error stopped it ({cause}), and no folder for its details is writable."
+
+
+def _log_folders() -> list[Path]:
+    from stockllm.data.paths import Home
+
+    return [Home.locate().logs, Path(tempfile.gettempdir())]
+
+
+def _quiet_pipe() -> int:
+    """The reader has gone: give the interpreter's last flush a place to write to, and say nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+if __name__ == "__main__":
+    main()
