@@ -1,0 +1,139 @@
+"""The SQLite file under the store: connections, transactions, and its errors as sentences."""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from stockllm.data.errors import StoreError
+
+#: How long one process waits for another that is writing.
+BUSY_TIMEOUT_MS = 5000
+
+# A transaction of up to this many KiB stays in memory until it commits, so that a large import
+# does not lock out the dashboard's readers while it runs.
+_CACHE_KIB = 262_144
+
+
+class Database:
+    """One SQLite file. Reads and writes happen inside ``read()`` and ``write()`` and nowhere else.
+
+    A rollback journal with full synchronisation: a frozen forecast survives a power cut, and any
+    number of processes may read while one writes. ``foreign_keys=False`` is for migrations, which
+    may have to rebuild a table that others point to.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True, foreign_keys: bool = True) -> None:
+        self.path = path
+        mode = "rwc" if create else "rw"
+        # SQLite falls back to reading alone where the file cannot be written.
+        address = f"{path.absolute().as_uri()}?mode={mode}"
+
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(
+                address,
+                timeout=BUSY_TIMEOUT_MS / 1000,
+                isolation_level=None,  # transactions are begun below, so that DDL is inside them too
+                check_same_thread=False,  # the pool hands a connection to one thread at a time
+                uri=True,
+            )
+            try:
+                for pragma in (
+                    f"busy_timeout = {BUSY_TIMEOUT_MS}",
+                    "journal_mode = DELETE",
+                    "synchronous = FULL",
+                    f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
+                    f"cache_size = -{_CACHE_KIB}",
+                    "temp_store = MEMORY",
+                ):
+                    connection.execute(f"PRAGMA {pragma}")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        self._engine = sa.create_engine(URL.create("sqlite", database=str(path)), creator=connect)
+        sa.event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(stockllm_begin="BEGIN IMMEDIATE")
+        # A store that is dropped without close() must not leave its file open.
+        self._finalizer = weakref.finalize(self, self._engine.dispose)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent view for the length of the block. Keep it short: it holds up a commit."""
+        with self._translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction, committed at the end of the block, undone by any exception."""
+        with self._translated(), self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self._finalizer()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            cause: Any = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise StoreError(_sentence(self.path, str(cause))) from error
+
+
+def _begin(connection: sa.Connection) -> None:
+    # BEGIN IMMEDIATE takes the write lock at once: a transaction that reads first and asks for the
+    # lock later would fail without waiting when another process holds it.
+    connection.exec_driver_sql(connection.get_execution_options().get("stockllm_begin", "BEGIN"))
+
+
+#: What SQLite says -> what happened and what to do.
+_SENTENCES: tuple[tuple[str, str], ...] = (
+    ("locked", "The store {path} is being written by another stockllm: try again when that has ended."),
+    (
+        "not a database",
+        "The file {path} is not a database: move it away and import again, or put a backup in its place.",
+    ),
+    (
+        "malformed",
+        "The store {path} is corrupt: move it away and import again, or put a backup in its place.",
+    ),
+    ("full", "There is no room left on the disk that holds {path}: free some and try again."),
+    (
+        "readonly",
+        "The store {path} cannot be written: change its permissions, or set STOCKLLM_HOME to another folder.",
+    ),
+    (
+        "unable to open",
+        "The store {path} cannot be opened: see that its folder exists and can be read and written, "
+        "or set STOCKLLM_HOME to another folder.",
+    ),
+    (
+        "disk I/O error",
+        "The disk that holds {path} reports an error: see that it works and has room, then try again.",
+    ),
+    (
+        "frozen",
+        "A forecast in the ledger of {path} is frozen and was not changed: make a new forecast instead.",
+    ),
+    (
+        "constraint failed",
+        "The store {path} refused a row that breaks a rule of its tables ({cause}): "
+        "nothing was written; correct the source of that row.",
+    ),
+)
+
+
+def _sentence(path: Path, cause: str) -> str:
+    for part, sentence in _SENTENCES:
+        if part in cause:
+            return sentence.format(path=path, cause=cause)
+    return f"The store {path} cannot be used ({cause}): try again, or set STOCKLLM_HOME to another folder."

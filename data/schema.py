@@ -1,0 +1,198 @@
+"""The tables, as the newest migration leaves them.
+
+Dates are ISO text (``sa.Date`` on SQLite); timestamps are ISO text with their offset. Prices are
+integer hundredths of a TWD. A change here needs a new migration in ``data/migrations/versions``
+and a new ``HEAD``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
+
+#: The revision of the newest migration.
+HEAD = "0001"
+
+metadata = sa.MetaData()
+
+#: Facts about the store itself: ``simulated``, ``created_at``.
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: Companies that company lists added to the 41. ``aliases`` is a JSON list.
+companies = Table(
+    "companies",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name_zh", Text, nullable=False),
+    Column("name_en", Text, nullable=False),
+    Column("listed_name", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("industry", Text, nullable=False),
+    Column("listed_since", Date, nullable=False),
+    Column("isin", Text, nullable=False),
+    Column("aliases", Text, nullable=False),
+)
+
+
+def _figures() -> tuple[Column[int], ...]:
+    return (
+        Column("open", Integer, nullable=False),
+        Column("high", Integer, nullable=False),
+        Column("low", Integer, nullable=False),
+        Column("close", Integer, nullable=False),
+        Column("volume", Integer, nullable=False),
+        Column("value", Integer),
+        Column("trades", Integer),
+        Column("reference", Integer),
+        Column("flags", Integer, nullable=False),
+    )
+
+
+#: One row per company and day. ``flags`` is a set of bits, see ``data.bars``.
+bars = Table(
+    "bars",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("date", Date, primary_key=True),
+    *_figures(),
+    Column("source", Text, nullable=False),
+    Column("arrived_at", Text, nullable=False),
+    CheckConstraint("low > 0 AND volume >= 0", name="bar_positive"),
+    CheckConstraint("open BETWEEN low AND high AND close BETWEEN low AND high", name="bar_ordered"),
+    sqlite_with_rowid=False,
+)
+Index("bars_by_date", bars.c.date, bars.c.volume)
+
+#: What a later arrival replaced.
+bar_revisions = Table(
+    "bar_revisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("date", Date, nullable=False),
+    *_figures(),
+    Column("source", Text, nullable=False),
+    Column("arrived_at", Text, nullable=False),
+    Column("replaced_at", Text, nullable=False),
+)
+Index("bar_revisions_by_bar", bar_revisions.c.code, bar_revisions.c.date)
+
+#: Rows that did not become bars.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("date", Date),
+    Column("reason", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("arrived_at", Text, nullable=False),
+)
+Index(
+    "quarantine_once",
+    quarantine.c.code,
+    quarantine.c.source,
+    quarantine.c.line,
+    quarantine.c.reason,
+    quarantine.c.raw,
+    unique=True,
+)
+
+#: One row per article; ``url_key`` and ``title_key`` are what two copies of it share.
+articles = Table(
+    "articles",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("url_key", Text, nullable=False, unique=True),
+    Column("title_key", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("published_at", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("arrived_at", Text, nullable=False),
+)
+Index("articles_by_title", articles.c.title_key)
+
+#: The companies an article was found for.
+article_companies = Table(
+    "article_companies",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("article", Integer, ForeignKey("articles.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+#: The ledger. Triggers refuse every UPDATE and DELETE. ``key`` is a digest of all that made the
+#: forecast; ``prices`` and ``volumes`` are packed arrays, see ``data.blobs``.
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("code", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("as_of", Date, nullable=False),
+    Column("last_close", Integer, nullable=False),
+    Column("dates", Text, nullable=False),
+    Column("due", Date, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("model_hash", Text, nullable=False),
+    Column("adapter", Text),
+    Column("adapter_hash", Text),
+    Column("prompt", Text, nullable=False),
+    Column("paths", Integer, nullable=False),
+    Column("horizon", Integer, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("data_hash", Text, nullable=False),
+    Column("simulated", Integer, nullable=False),
+    Column("parse_failures", Integer, nullable=False),
+    Column("prices", LargeBinary, nullable=False),
+    Column("volumes", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("forecasts_by_code", forecasts.c.code, forecasts.c.as_of)
+
+#: One verdict per company, day and rule.
+signals = Table(
+    "signals",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("as_of", Date, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("strength", sa.Float),
+    Column("reason_zh", Text, nullable=False),
+    Column("reason_en", Text, nullable=False),
+    Column("forecast", Integer, ForeignKey("forecasts.id")),
+    Column("simulated", Integer, nullable=False),
+    Column("made_at", Text, nullable=False),
+)
+
+#: Training runs. ``options`` is JSON; ``state`` is running, done, stopped or failed.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("finished", Text),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("log", Text),
+    sqlite_autoincrement=True,
+)

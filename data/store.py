@@ -1,0 +1,257 @@
+"""The one database of stockllm: opening it, migrating it, and the sub-stores in it.
+
+Imported by every command, so alembic, numpy and pandas stay out until they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+
+from stockllm.data import schema
+from stockllm.data.bars import BarStore
+from stockllm.data.database import Database
+from stockllm.data.errors import StoreError, UnknownCompany
+from stockllm.data.ledger import LedgerStore
+from stockllm.data.news import NewsStore
+from stockllm.data.notes import NoteStore
+from stockllm.data.paths import Home
+from stockllm.data.runs import RunStore
+from stockllm.data.signals import SignalStore
+from stockllm.market.calendar import TradingCalendar, default_calendar
+from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
+
+_BUILT_IN = {company.code: company for company in COMPANIES}
+_HOW_TO_FILL = "bring prices in with 'stockllm import PATH' or make a demo store with 'make demo'"
+
+
+class Store:
+    """An open store. Close it, or use it as a context manager. Safe to share between threads."""
+
+    def __init__(self, home: Home, database: Database) -> None:
+        """For ``Store.open``, which migrates first."""
+        self.home = home
+        self._database = database
+        self.notes = NoteStore(database)
+        self.bars = BarStore(database)
+        self.news = NewsStore(database)
+        self.ledger = LedgerStore(database)
+        self.signals = SignalStore(database)
+        self.runs = RunStore(database)
+
+    @classmethod
+    def open(cls, home: Home, *, create: bool = True) -> Store:
+        """Open the store of ``home``, migrated to this version's tables.
+
+        StoreError where the home cannot be written, the file is no store, is corrupt, is busy or
+        was made by a newer stockllm, and where it is absent and ``create`` is False.
+        """
+        path = home.store
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder where the store's file belongs: move it away.")
+        if create:
+            home.ensure()
+        elif not _is_file(path):
+            raise StoreError(f"There is no store in {home.root}: {_HOW_TO_FILL}.")
+        database = Database(path, create=create)
+        try:
+            if _revision(database) != schema.HEAD:
+                _migrate(path)
+            return cls(home, database)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check(self) -> None:
+        """Read every page of the file. StoreError where it is corrupt. Seconds for a large store."""
+        with self._database.read() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if verdict != "ok":
+            raise StoreError(
+                f"The store {self._database.path} is corrupt ({' '.join(str(verdict).split())}): "
+                "move it away and import again, or put a backup in its place."
+            )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the prices are a generated market; every screen says so then."""
+        return self.notes.get("simulated") == "yes"
+
+    def set_simulated(self, flag: bool) -> None:
+        """Say of an empty store what prices it will hold. StoreError where it holds the other kind."""
+        if flag != self.simulated:
+            if self.bars.last_date() is not None:
+                raise self._other_kind(flag)
+            self.notes.set("simulated", "yes" if flag else "no")
+
+    def expect_simulated(self, flag: bool) -> None:
+        """StoreError where prices of this kind must not come in, because the other kind is here."""
+        simulated = self.simulated
+        if simulated != flag and (simulated or self.bars.last_date() is not None):
+            raise self._other_kind(flag)
+
+    def _other_kind(self, wanted: bool) -> StoreError:
+        here, there = ("real", "simulated") if wanted else ("simulated", "real")
+        return StoreError(
+            f"The store in {self.home.root} holds {here} prices, which {there} ones must not join: "
+            "set STOCKLLM_HOME to another folder."
+        )
+
+    def add_companies(self, companies: Iterable[Company]) -> int:
+        """Remember companies beyond the 41; the number not known before. Later facts win."""
+        table = schema.companies
+        rows = [
+            {
+                "code": c.code,
+                "name_zh": c.name_zh,
+                "name_en": c.name_en,
+                "listed_name": c.listed_name,
+                "market": c.market,
+                "industry": c.industry,
+                "listed_since": c.listed_since,
+                "isin": c.isin,
+                "aliases": json.dumps(c.aliases, ensure_ascii=False),
+            }
+            for c in {c.code: c for c in companies}.values()
+            if c.code not in _BUILT_IN
+        ]
+        if not rows:
+            return 0
+        with self._database.write() as connection:
+            known = set(connection.scalars(sa.select(table.c.code)))
+            connection.execute(sa.insert(table).prefix_with("OR REPLACE"), rows)
+        return sum(row["code"] not in known for row in rows)
+
+    def companies(self) -> list[Company]:
+        """The 41 and those that company lists added, by code."""
+        return sorted((*COMPANIES, *self._added()), key=lambda company: company.code)
+
+    def company(self, code: str) -> Company:
+        """The company with this code; one of which only the code is known if it has bars."""
+        found = _BUILT_IN.get(code) or next((c for c in self._added() if c.code == code), None)
+        if found is None:
+            if self.bars.span(code) is None:
+                return self.resolve(code)
+            found = Company.bare(code)
+        return found
+
+    def resolve(self, query: str) -> Company:
+        """The company that a code or a Chinese, English or listed name means.
+
+        UnknownCompany, with the nearest, where none answers to it.
+        """
+        known = self.companies()
+        try:
+            return resolve(query, known)
+        except UnknownName as error:
+            code = query.strip()
+            if self.bars.span(code) is not None:
+                return Company.bare(code)
+            raise UnknownCompany(str(error)) from error
+
+    def _added(self) -> list[Company]:
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(schema.companies)).mappings().all()
+        return [Company(**(dict(row) | {"aliases": tuple(json.loads(row["aliases"]))})) for row in rows]
+
+    def calendar(self) -> TradingCalendar:
+        """The exchanges' rules, corrected by the store's bars, then by the user's ``calendar.toml``."""
+        calendar = default_calendar().learn(self.bars.traded(), len(self.bars.codes()))
+        closed, opened = _override(self.home.closed_days_file)
+        return calendar.with_closed(closed).with_opened(opened)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _revision(database: Database) -> str | None:
+    """The revision of the tables, None in an empty file. StoreError where stockllm did not make it."""
+    with database.read() as connection:
+        names = (
+            connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+        )
+        if not names:
+            return None
+        rows: list[Any] = []
+        if "alembic_version" in names and "bars" in names:
+            rows = list(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars())
+    if len(rows) != 1 or not str(rows[0]).isdecimal():
+        raise StoreError(
+            f"{database.path} is a database that stockllm did not make: move it away, "
+            "or set STOCKLLM_HOME to another folder."
+        )
+    revision = str(rows[0])
+    if int(revision) > int(schema.HEAD):
+        raise StoreError(
+            f"{database.path} was made by a newer stockllm "
+            f"(its tables are {revision}, this one knows {schema.HEAD}): "
+            "update stockllm, or set STOCKLLM_HOME to another folder."
+        )
+    return revision
+
+
+def _migrate(path: Path) -> None:
+    """Bring the tables up to date in one transaction, waiting for another process that does so."""
+    from stockllm.data import migrations
+
+    database = Database(path, foreign_keys=False)
+    try:
+        with database.write() as connection:
+            migrations.upgrade(connection)
+            connection.exec_driver_sql(
+                "INSERT INTO meta (key, value) VALUES ('created_at', ?) ON CONFLICT DO NOTHING",
+                (datetime.now(UTC).isoformat(),),
+            )
+    except StoreError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())
+        raise StoreError(
+            f"The store {path} could not be brought to this version's tables ({cause}) "
+            "and was left as it was: go back to the stockllm that made it, and report this."
+        ) from error
+    finally:
+        database.close()
+
+
+def _override(path: Path) -> tuple[list[date], list[date]]:
+    """The days listed under ``closed`` and ``opened`` in the user's calendar file."""
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError:
+        return [], []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StoreError(f"{path} cannot be read as TOML ({error}): correct it or delete it.") from error
+    unknown = sorted(document.keys() - {"closed", "opened"})
+    closed, opened = document.get("closed", []), document.get("opened", [])
+    days = [*closed, *opened] if isinstance(closed, list) and isinstance(opened, list) else [None]
+    if unknown or not all(type(day) is date for day in days):
+        raise StoreError(
+            f"{path} holds something else than days: it takes lines such as 'closed = [2026-07-10]' "
+            "and 'opened = [2018-12-22]'."
+        )
+    return closed, opened
