@@ -13,7 +13,7 @@ news says (`with_closed`, `with_opened`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -180,18 +180,31 @@ def rule_closed(day: date) -> bool:
     return any(y in RULE_YEARS and day in _closed_weekdays(y) for y in (day.year, day.year + 1))
 
 
+def evidence(companies: int) -> int:
+    """How many of ``companies`` must have traded on a day before it counts against a rule.
+
+    Half of them and at least ten: a phantom row in a file or two proves nothing.
+    """
+    return max(10, -(-companies // 2))
+
+
 @dataclass(frozen=True)
 class TradingCalendar:
-    """The rules, with days known to be ``closed`` or ``opened`` against them; opened wins."""
+    """The rules, with days known to be ``closed`` or ``opened`` against them.
+
+    ``silent`` days are sessions by rule on which no bar was seen: closed as far as anybody can
+    tell, until one turns up.
+    """
 
     closed: frozenset[date] = field(default=TYPHOONS)
     opened: frozenset[date] = field(default=MADE_UP_SATURDAYS)
+    silent: frozenset[date] = field(default=frozenset())
 
     def is_session(self, day: date) -> bool:
         """Whether the exchanges trade on ``day``."""
         if day in self.opened:
             return True
-        return day not in self.closed and not rule_closed(day)
+        return day not in self.closed and day not in self.silent and not rule_closed(day)
 
     def next_sessions(self, after: date, n: int) -> tuple[date, ...]:
         """The first ``n`` sessions strictly after ``after``, ascending."""
@@ -214,38 +227,39 @@ class TradingCalendar:
     def with_closed(self, days: Iterable[date]) -> TradingCalendar:
         """A calendar on which ``days`` are closed, whatever was known of them before."""
         days = frozenset(days)
-        return TradingCalendar(self.closed | days, self.opened - days)
+        return replace(self, closed=self.closed | days, opened=self.opened - days)
 
     def with_opened(self, days: Iterable[date]) -> TradingCalendar:
         """A calendar on which ``days`` are sessions, whatever was known of them before."""
         days = frozenset(days)
-        return TradingCalendar(self.closed - days, self.opened | days)
+        return TradingCalendar(self.closed - days, self.opened | days, self.silent - days)
+
+    def without_silent(self) -> TradingCalendar:
+        """This calendar for judging new rows: a row is what ends a day's silence."""
+        return replace(self, silent=frozenset())
 
     def learn(self, bars: Mapping[date, int], companies: int) -> TradingCalendar:
         """This calendar, corrected by the days on which bars with volume exist.
 
         ``bars`` counts companies per day over the whole store, ``companies`` is how many there are.
-        A day closed by rule was open if at least ten companies, and half of those there are, traded
-        on it: a single file with a phantom Saturday proves nothing. A session was closed (a
-        typhoon) if nobody has a bar on it though at least ten companies, and half, have one on the
-        session before it and on the one after.
+        A weekday closed by rule was open if enough of them (`evidence`) traded on it. A Saturday
+        is never learned: those that were sessions are known, and aggregators invent others. A
+        session was closed (a typhoon, say) if nobody has a bar on it though enough have one on the
+        session before it and on the one after. That it may be a hole in the data instead cannot be
+        told from the bars: such a day becomes ``silent``.
         """
-        enough = max(10, -(-companies // 2))
-        days = sorted(bars)
-        if not days:
-            return self
-        opened = [d for d in days if bars[d] >= enough and not self.is_session(d)]
-        calendar = self.with_opened(opened)
-        traded = [d for d in days if bars[d] >= enough]
-        closed = [
+        enough = evidence(companies)
+        traded = [day for day in sorted(bars) if bars[day] >= enough]
+        calendar = self.with_opened(d for d in traded if d.weekday() < _SATURDAY and not self.is_session(d))
+        silent = [
             day
             for before, after in pairwise(traded)
-            # Longer silence is a hole in the data, not a typhoon: none has lasted over a week.
+            # Longer silence is a hole in the data for certain: no closure has lasted over a week.
             if after - before <= timedelta(days=14)
             for day in calendar.sessions(before + _DAY, after - _DAY)
             if not bars.get(day)
         ]
-        return calendar.with_closed(closed)
+        return replace(calendar, silent=calendar.silent | frozenset(silent))
 
 
 def default_calendar() -> TradingCalendar:

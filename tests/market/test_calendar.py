@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stockllm.market.calendar import _LUNAR, RULE_YEARS, TradingCalendar, default_calendar
 
 DAY = timedelta(days=1)
@@ -158,22 +159,24 @@ def _counts(calendar: TradingCalendar, start: date, end: date, companies: int) -
     return dict.fromkeys(calendar.sessions(start, end), companies)
 
 
-def test_learns_a_typhoon_and_an_extra_saturday() -> None:
+def test_learns_a_typhoon_and_a_holiday_that_was_none() -> None:
     calendar = default_calendar()
-    bars = _counts(calendar, date(2025, 7, 1), date(2025, 8, 29), 41)
-    typhoon, saturday = date(2025, 8, 13), date(2025, 8, 16)
+    bars = _counts(calendar, date(2025, 7, 1), date(2025, 10, 31), 41)
+    typhoon, holiday = date(2025, 8, 13), date(2025, 10, 24)
     del bars[typhoon]
-    bars[saturday] = 40
+    bars[holiday] = 40
     learned = calendar.learn(bars, 41)
     assert not learned.is_session(typhoon)
-    assert learned.is_session(saturday)
+    assert learned.is_session(holiday)
     assert learned.is_session(date(2025, 8, 14))
+    assert learned.without_silent().is_session(typhoon), "a bar that turns up after all is welcome"
+    assert learned.with_opened([typhoon]).is_session(typhoon)
 
 
 def test_learns_nothing_from_a_phantom_row_or_a_hole() -> None:
     calendar = default_calendar()
     bars = _counts(calendar, date(2025, 7, 1), date(2025, 8, 29), 41)
-    bars[date(2025, 8, 16)] = 3  # a Saturday in three files
+    bars[date(2025, 8, 16)] = 41  # a Saturday that an aggregator made up for everybody
     bars[date(2025, 8, 1)] = 1  # one company alone has this day
     assert calendar.learn(bars, 41) == calendar
     few = _counts(calendar, date(2025, 7, 1), date(2025, 8, 29), 5)

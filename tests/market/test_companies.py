@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+
 from stockllm.market.companies import (
     COMPANIES,
     Company,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from stockllm.market.fees import ROUND_TRIP_COST, commission, sales_tax
 
 

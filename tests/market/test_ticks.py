@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stockllm.market.ticks import ETF_TABLE, limits, round_to_tick, tick, tick_table
 
 PRICES = st.integers(100, 2_000_000)
