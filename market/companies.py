@@ -47,7 +47,7 @@ class Company:
         yield from (self.code, self.name_zh, self.name_en, self.listed_name, *self.aliases)
 
 
-class UnknownName(LookupError):  # noqa: N818
+class UnknownName(LookupError):
     """A query no ordinary share answers to. ``nearest`` holds the likeliest meant, best first."""
 
     def __init__(self, query: str, nearest: tuple[Company, ...]) -> None:
