@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class Database:
 
         self._engine = sa.create_engine(URL.create("sqlite", database=str(path)), creator=connect)
         sa.event.listen(self._engine, "begin", _begin)
+        self._writing = threading.local()  # .connection: the one this thread is writing on
         self._writer = self._engine.execution_options(stockllm_begin="BEGIN IMMEDIATE")
         # A store that is dropped without close() must not leave its file open.
         self._finalizer = weakref.finalize(self, self._engine.dispose)
@@ -73,9 +75,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction, committed at the end of the block, undone by any exception."""
+        """One transaction, committed at the end of the block, undone by any exception.
+
+        Within another ``write()`` of the same thread it is a part of that one: what it wrote is
+        kept when the outer block ends, and undone with it.
+        """
+        outer: sa.Connection | None = getattr(self._writing, "connection", None)
+        if outer is not None:
+            with outer.begin_nested():
+                yield outer
+            return
         with self._translated(), self._writer.connect() as connection, connection.begin():
-            yield connection
+            self._writing.connection = connection
+            try:
+                yield connection
+            finally:
+                self._writing.connection = None
 
     def close(self) -> None:
         self._finalizer()

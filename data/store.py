@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +81,12 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that this thread writes in the block, in any sub-store, is kept or undone together."""
+        with self._database.write():
+            yield
 
     def check(self) -> None:
         """Read every page of the file. StoreError where it is corrupt. Seconds for a large store."""
