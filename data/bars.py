@@ -159,14 +159,23 @@ class BarStore:
 
     def bars(self, code: str, start: date | None = None, end: date | None = None) -> list[Bar]:
         """The bars of ``code`` from ``start`` to ``end``, both included, oldest first."""
-        rows = self._rows(
-            "code, date, flags, open, high, low, close, volume, source, value, trades, reference",
-            code,
-            start,
-            end,
-        )
+        rows = self._rows(_COLUMNS, code, start, end)
         return [
-            Bar(of, date.fromisoformat(day), *rest, flags=_FLAG_SETS[bits]) for of, day, bits, *rest in rows
+            Bar(
+                row.code,
+                date.fromisoformat(row.date),
+                row.open,
+                row.high,
+                row.low,
+                row.close,
+                row.volume,
+                row.source,
+                row.value,
+                row.trades,
+                row.reference,
+                _FLAG_SETS[row.flags],
+            )
+            for row in rows
         ]
 
     def series(self, code: str, end: date | None = None) -> Series:

@@ -101,7 +101,14 @@ class Database:
             yield
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             cause: Any = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            if isinstance(cause, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+                raise  # our own mistake, not the file's
             raise StoreError(_sentence(self.path, str(cause))) from error
+        except OverflowError as error:
+            raise StoreError(
+                f"A number does not fit into the store {self.path} (64 bits): "
+                "nothing was written; correct the source of that row."
+            ) from error
 
 
 def _begin(connection: sa.Connection) -> None:

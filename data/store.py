@@ -6,6 +6,7 @@ Imported by every command, so alembic, numpy and pandas stay out until they are 
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,15 +56,18 @@ class Store:
         was made by a newer stockllm, and where it is absent and ``create`` is False.
         """
         path = home.store
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir it takes a folder without permissions for no folder
             raise StoreError(f"{path} is a folder where the store's file belongs: move it away.")
         if create:
             home.ensure()
-        elif not _is_file(path):
-            raise StoreError(f"There is no store in {home.root}: {_HOW_TO_FILL}.")
+        elif not os.path.isfile(path):
+            raise _absent(home)
         database = Database(path, create=create)
         try:
-            if _revision(database) != schema.HEAD:
+            revision = _revision(database)
+            if revision is None and not create:
+                raise _absent(home)
+            if revision != schema.HEAD:
                 _migrate(path)
             return cls(home, database)
         except BaseException:
@@ -187,11 +191,8 @@ class Store:
         return calendar.with_closed(closed).with_opened(opened)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+def _absent(home: Home) -> StoreError:
+    return StoreError(f"There is no store in {home.root}: {_HOW_TO_FILL}.")
 
 
 def _revision(database: Database) -> str | None:
