@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         try:
             with path.open("rb") as file:
                 given = tomllib.load(file)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a home that is a file: whoever opens it says so
             given = {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"{path} cannot be read as TOML ({error}): correct it or delete it.") from error
