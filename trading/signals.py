@@ -94,7 +94,8 @@ def _usable(series: Series, forecast: PathForecast | None) -> PathForecast | tup
     if forecast.as_of != last:
         return (
             f"預測作於 {forecast.as_of}，與最後交易日 {last} 不符，請重新執行 stockllm forecast",
-            f"The forecast is of {forecast.as_of} and the last bar of {last}; run 'stockllm forecast' again",
+            f"The forecast is of {forecast.as_of}, but the last bar is of {last}; "
+            "run 'stockllm forecast' again",
         )
     if forecast.paths == 0 or forecast.horizon == 0:
         return "預測沒有任何路徑", "The forecast holds no path"
