@@ -9,6 +9,7 @@ and draws closes from N(0, 8^2) steps therefore *is* the baseline.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,7 +118,17 @@ class PathState:
         # The limit is the nearest step's price, so that a stock can be locked at its limit.
         low = np.maximum(np.rint(np.log(down / reference) / step), -BOUND).astype(np.int64)
         high = np.minimum(np.rint(np.log(up / reference) / step), BOUND).astype(np.int64)
-        return cls(reference, sigma**2, usual_volume, down, up, low, high)
+        return cls(reference, sigma**2, usual_volume, np.asarray(down), np.asarray(up), low, high)
+
+    def row(self, index: int) -> PathState:
+        """One of the paths, as a batch of one."""
+        one = slice(index, index + 1)
+        return PathState(*(getattr(self, name)[one] for name in self.__slots__))
+
+    @classmethod
+    def joined(cls, states: Sequence[PathState]) -> PathState:
+        """Several batches of paths as one."""
+        return cls(*(np.concatenate([getattr(s, name) for s in states]) for name in cls.__slots__))
 
     @property
     def sigma(self) -> Floats:

@@ -104,14 +104,15 @@ def compact_line(steps: Sequence[int], bucket: int) -> str:
     return " ".join(f"{int(n):+d}" for n in steps) + f" {int(bucket)}"
 
 
-def _compact_lines(encoded: Encoded) -> str:
+def compact_answer(encoded: Encoded) -> str:
+    """The lines of some days, oldest first."""
     return "\n".join(compact_line(s, b) for s, b in zip(encoded.steps, encoded.buckets, strict=True))
 
 
 def compact_question(past: Encoded, future: int) -> str:
     """The user's turn: the volatility the lines start from, the lines, and how many days to say."""
     return (
-        f"volatility {volatility_label(float(past.sigma[0]))}\n{_compact_lines(past)}\n"
+        f"volatility {volatility_label(float(past.sigma[0]))}\n{compact_answer(past)}\n"
         f"Predict the next {_days(future)}:"
     )
 
@@ -122,7 +123,7 @@ def _compact_question(window: Window) -> str:
 
 def _compact_answer(window: Window) -> str:
     known = encode(window.history.then(window.future))
-    return _compact_lines(known[len(window.history) :])
+    return compact_answer(known[len(window.history) :])
 
 
 def _days(n: int) -> str:

@@ -1,0 +1,209 @@
+"""``stockllm forecast``: sample the coming days, freeze them in the ledger, print or draw them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
+from stockllm.data.errors import NotEnoughHistory, UsageError
+
+if TYPE_CHECKING:
+    from stockllm.data.records import PromptStyle
+    from stockllm.data.settings import Settings
+    from stockllm.data.store import Store
+    from stockllm.forecaster.forecast import LedgerEntry
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("forecast")(forecast)
+
+
+def forecast(
+    companies: list[str] = typer.Argument(None, metavar="[CODE]...", help="Codes or names."),
+    everything: bool = typer.Option(False, "--all", help="Every company of the list that has prices."),
+    horizon: int = typer.Option(5, "--horizon", help="Trading days to forecast."),
+    paths: int = typer.Option(99, "--paths", help="Futures to sample; 99 make the bands exact."),
+    model: str = typer.Option("", "--model", help="auto, llama, llama+ADAPTER, ewma, a folder or a hub id."),
+    prompt: str = typer.Option("compact", "--prompt", help="compact or reference."),
+    seed: int = typer.Option(3407, "--seed", help="The same seed on the same data gives the same forecast."),
+    as_of: str = typer.Option("", "--as-of", metavar="DATE", help="Forecast from this day, YYYY-MM-DD."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON list on stdout."),
+    chart: Path | None = typer.Option(None, "--chart", help="Draw one company's forecast to a PNG file."),
+) -> None:
+    """Sample the coming days of companies as candles with bands, and freeze them in the ledger."""
+    style, day = _style(prompt), _day(as_of)
+    if everything == bool(companies):
+        raise UsageError("Name the companies to forecast, or pass --all; not both and not neither.")
+    store, settings = open_store()
+    with store:
+        entries = _forecast(
+            store, companies or [], everything, horizon, paths, model or settings.model, style, seed, day
+        )
+        if chart is not None:
+            _draw(store, settings, entries, chart)
+        simulated = store.simulated
+    if as_json:
+        emit_json([entry.forecast.document() for entry in entries])
+        return
+    banner(simulated, settings.language)
+    if len(entries) == 1:
+        _show_days(entries[0], settings.language)
+    else:
+        _show_summary(entries, settings.language)
+    show()
+    show(
+        text(
+            "預測已凍結於帳本；區間為取樣路徑的分位數，不是保證，也不是投資建議。",
+            "Frozen in the ledger; the bands are quantiles of sampled paths, no promise and no advice.",
+            settings.language,
+        )
+    )
+
+
+def _forecast(
+    store: Store,
+    queries: list[str],
+    everything: bool,
+    horizon: int,
+    paths: int,
+    model: str,
+    prompt: PromptStyle,
+    seed: int,
+    as_of: date | None,
+) -> list[LedgerEntry]:
+    from stockllm.forecaster.forecast import forecast as make
+    from stockllm.forecaster.forecast import forecastable
+
+    if everything:
+        codes, why_not = forecastable(store, [c.code for c in store.companies()], prompt, as_of)
+        for reason in why_not:
+            say(f"stockllm: left out: {reason}")
+        if not codes:
+            raise NotEnoughHistory(
+                "No company has enough prices to forecast: bring some in with 'stockllm import PATH'."
+            )
+    else:
+        codes = list(dict.fromkeys(store.resolve(query).code for query in queries))
+    entries = make(
+        store, codes, horizon=horizon, paths=paths, model=model, prompt=prompt, seed=seed, as_of=as_of,
+        progress=_progress,
+    )  # fmt: skip
+    warnings = [warning for entry in entries for warning in entry.warnings]
+    for warning in warnings[:3]:
+        say(f"stockllm: {warning}")
+    if len(warnings) > 3:
+        say(f"stockllm: {len(warnings) - 3} more companies' data ended as long ago.")
+    return entries
+
+
+def _progress(done: int, total: int) -> None:
+    import sys
+
+    if sys.stderr.isatty() and total > 1:
+        print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _draw(store: Store, settings: Settings, entries: list[LedgerEntry], target: Path) -> None:
+    from stockllm.forecaster.chart import draw
+
+    if len(entries) != 1:
+        raise UsageError(f"--chart draws one company, and {len(entries)} were asked for: name one.")
+    made = entries[0].forecast
+    written = draw(
+        store.bars.series(made.code, end=made.as_of),
+        made,
+        target,
+        company=store.company(made.code),
+        language=settings.language,
+        simulated=made.simulated,
+        up_colour=settings.up_colour,
+    )
+    say(f"stockllm: the chart is in {written}")
+
+
+def _show_days(entry: LedgerEntry, language: str) -> None:
+    made = entry.forecast
+    _show_origin(entry, language)
+    bands = made.document()["bands"]["close"]
+    rows: list[tuple[Any, ...]] = [
+        (
+            candle.date.isoformat(),
+            *(f"{price / 100:,.2f}" for price in (candle.open, candle.high, candle.low, candle.close)),
+            f"{candle.volume:,}",
+            f"{band['q10']:,.2f}",
+            f"{band['q50']:,.2f}",
+            f"{band['q90']:,.2f}",
+        )
+        for candle, band in zip(made.candles(), bands, strict=True)
+    ]
+    headers = text(
+        "日期 開 高 低 收 成交量 10% 中位數 90%", "Date Open High Low Close Volume 10% Median 90%", language
+    )
+    table(headers.split(), rows, right=range(1, 9))
+
+
+def _show_summary(entries: list[LedgerEntry], language: str) -> None:
+    _show_origin(entries[0], language, many=True)
+    rows = []
+    for entry in entries:
+        made = entry.forecast
+        last = made.last_close / 100
+        band = made.document()["bands"]["close"][-1]
+        above = float((made.prices[:, -1, 3] > made.last_close).mean())
+        rows.append(
+            (
+                made.code,
+                made.name,
+                made.as_of.isoformat(),
+                f"{last:,.2f}",
+                f"{band['q50']:,.2f}",
+                f"{band['q50'] / last - 1:+.2%}",
+                f"{band['q10']:,.2f}",
+                f"{band['q90']:,.2f}",
+                f"{above:.0%}",
+            )
+        )
+    headers = text(
+        "代號 名稱 資料日 收盤 中位數 漲跌 10% 90% 上漲機率",
+        "Code Name As-of Close Median Change 10% 90% P(up)",
+        language,
+    )
+    table(headers.split(), rows, right=range(3, 9))
+
+
+def _show_origin(entry: LedgerEntry, language: str, *, many: bool = False) -> None:
+    made = entry.forecast
+    model = made.model if made.adapter is None else f"{made.model}+{made.adapter}"
+    who = "" if many else f"{made.code} {made.name}  "
+    close = "" if many else text(f"{made.as_of} 收盤 ", f"close of {made.as_of} ", language)
+    price = "" if many else f"{made.last_close / 100:,.2f}  "
+    show(
+        f"{who}{close}{price}"
+        + text(
+            f"{made.horizon} 日預測  模型 {model}  {made.paths} 條路徑",
+            f"{made.horizon} days  model {model}  {made.paths} paths",
+            language,
+        )
+    )
+
+
+def _style(text_: str) -> PromptStyle:
+    if text_ == "compact":
+        return "compact"
+    if text_ == "reference":
+        return "reference"
+    raise UsageError(f"There is no prompt style '{text_}': choose compact or reference.")
+
+
+def _day(text_: str) -> date | None:
+    if not text_:
+        return None
+    try:
+        return date.fromisoformat(text_)
+    except ValueError:
+        raise UsageError(f"'{text_}' is no date: write it as YYYY-MM-DD, such as 2026-03-31.") from None

@@ -1,0 +1,80 @@
+"""``stockllm pretrain``: train the embedded base model anew from many stocks' days."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stockllm.cli.output import say, show
+from stockllm.data.errors import UsageError
+
+if TYPE_CHECKING:
+    from stockllm.data.records import Series
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("pretrain")(pretrain)
+
+
+def pretrain(
+    universe: Path = typer.Option(..., "--universe", help="Parquet of code,date,open,high,low,close,volume."),
+    output_dir: Path = typer.Option(..., "--output-dir", "--output_dir", help="Folder of the new model."),
+    until: str = typer.Option("", "--until", metavar="DATE", help="Last day to learn from; default: all."),
+    hold_out: int = typer.Option(200, "--hold-out", "--hold_out", help="Companies kept out, never the 41."),
+    minutes: float = typer.Option(25.0, "--minutes", help="Wall time to train for."),
+    seed: int = typer.Option(3407, "--seed"),
+) -> None:
+    """Train a base model; run again with the same folder, it goes on from its checkpoint."""
+    from stockllm.forecaster.pretrain import Recipe, split_companies
+    from stockllm.forecaster.pretrain import pretrain as train
+    from stockllm.market.companies import COMPANIES
+
+    if minutes <= 0:
+        raise UsageError(f"The minutes to train for must be above 0, not {minutes}.")
+    last = _day(until)
+    series = _series(universe, last)
+    recipe = Recipe(minutes=minutes, hold_out=hold_out, seed=seed)
+    codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
+    wanted = set(codes)
+    train(
+        [s for s in series if s.code in wanted],
+        output_dir,
+        recipe,
+        until=last or max(s.dates[-1] for s in series),
+        held_out=held_out,
+        report=lambda facts: say(json.dumps(facts)),
+    )
+    show(f"The base model is in {output_dir}.")
+
+
+def _series(universe: Path, until: date | None) -> list[Series]:
+    """Every company's valid bars, read through the same import as ``stockllm import``."""
+    import tempfile
+
+    from stockllm.collectors.imports import import_path
+    from stockllm.data.paths import Home
+    from stockllm.data.store import Store
+
+    with tempfile.TemporaryDirectory(prefix="stockllm-") as folder:
+        with Store.open(Home(Path(folder))) as store:
+            for report in import_path(store, universe):
+                say(f"stockllm: {_account(report)}")
+            return [s for code in store.bars.codes() if len(s := store.bars.series(code, end=until))]
+
+
+def _account(report: Any) -> str:
+    return f"{report.source}: {report.accepted:,} bars accepted, {report.quarantined:,} rows quarantined."
+
+
+def _day(text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is no date: write it as YYYY-MM-DD, such as 2025-12-31.") from None

@@ -1,0 +1,238 @@
+"""The forecasting service: a store and some codes in, frozen ledger entries out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.records import PathForecast, PromptStyle, Series
+from stockllm.data.store import Store
+from stockllm.forecaster.codec import WARM_UP
+from stockllm.forecaster.models import AUTO, LoadedModel, ModelRef, load_model, resolve_model
+from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
+from stockllm.forecaster.sample import Paths, sample
+from stockllm.forecaster.windows import Window, open_window
+from stockllm.market.companies import Company
+
+DEFAULT_PATHS = 99
+DEFAULT_SEED = 3407
+LONGEST_HORIZON = 60
+#: Rows a prompt shows, where the company has as many; the reference's text is ten times as long.
+LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
+SHORTEST_LOOK_BACK = WARM_UP
+#: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
+STALE_AFTER = timedelta(days=14)
+NAIVE_HASH = "random walk, EWMA volatility, decay 0.94"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """A forecast as it stands in the ledger, and what a user should know about it."""
+
+    id: int
+    forecast: PathForecast
+    warnings: tuple[str, ...] = ()
+
+
+def forecast(
+    store: Store,
+    codes: Sequence[str],
+    *,
+    horizon: int = 5,
+    paths: int = DEFAULT_PATHS,
+    model: str = AUTO,
+    prompt: PromptStyle = "compact",
+    seed: int = DEFAULT_SEED,
+    as_of: date | None = None,
+    today: date | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[LedgerEntry]:
+    """Sample futures of each company and freeze them in the ledger, in the order of ``codes``.
+
+    The same arguments on the same data give the entry that is already frozen: nothing is sampled
+    twice. ``as_of`` forecasts from the last bar of that day or before, with only what was known
+    then. Either every company's forecast is made or none is written.
+
+    :raises UsageError: horizon, paths or seed out of range.
+    :raises NotEnoughHistory: a company with fewer days than the look-back needs.
+    :raises ModelUnavailable: the model cannot be had.
+    """
+    _check(horizon, paths, seed)
+    ref = resolve_model(model, store.home)
+    loaded = load_model(ref) if ref.base is not None else None
+    fields = _fields(loaded)
+    calendar = store.calendar()
+    simulated = store.simulated
+    windows = []
+    for code in codes:
+        window = _window(store.company(code), store.bars.series(code, end=as_of), prompt)
+        dates = calendar.next_sessions(window.origin, horizon)
+        windows.append(Window(window.code, window.name, window.market, window.history, window.past,
+                              window.future, dates))  # fmt: skip
+    known = {i: _find(store, w, ref, loaded, prompt, paths, seed) for i, w in enumerate(windows)}
+    missing = [i for i, entry in known.items() if entry is None]
+    sampled = _sample(loaded, [windows[i] for i in missing], paths, seed, prompt, fields, progress)
+    made_at = datetime.now(UTC).replace(microsecond=0)
+    for i, drawn in zip(missing, sampled, strict=True):
+        made = _path_forecast(windows[i], drawn, ref, loaded, prompt, seed, simulated, made_at)
+        known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
+    today = today or datetime.now(ZoneInfo("Asia/Taipei")).date()
+    return [
+        LedgerEntry(id, store.ledger.get(id), _warnings(windows[i], as_of, today))
+        for i, id in known.items()
+        if id is not None
+    ]
+
+
+def forecastable(
+    store: Store, codes: Sequence[str], prompt: PromptStyle, as_of: date | None = None
+) -> tuple[list[str], list[str]]:
+    """(the codes with enough history for a forecast, a sentence for each of the others)."""
+    fit, why_not = [], []
+    for code in codes:
+        try:
+            _window(store.company(code), store.bars.series(code, end=as_of), prompt)
+        except NotEnoughHistory as error:
+            why_not.append(str(error))
+        else:
+            fit.append(code)
+    return fit, why_not
+
+
+def _check(horizon: int, paths: int, seed: int) -> None:
+    if not 1 <= horizon <= LONGEST_HORIZON:
+        raise UsageError(f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {horizon}.")
+    if not 1 <= paths <= 10_000:
+        raise UsageError(f"The number of paths is 1 to 10,000, not {paths}.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {seed}.")
+
+
+def _window(company: Company, series: Series, prompt: PromptStyle) -> Window:
+    if not len(series):
+        raise NotEnoughHistory(
+            f"There are no prices of {company.code} {company.name_zh}: "
+            "bring some in with 'stockllm import PATH'."
+        )
+    past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[prompt], len(series)))
+    return open_window(series, company, past, ())
+
+
+def _fields(loaded: LoadedModel | None) -> tuple[Field, ...]:
+    """The reference style's fields an adapter was trained on; those of the reference otherwise."""
+    named = loaded.card.flags.get("fields") if loaded is not None and loaded.card is not None else None
+    if not named:
+        return REFERENCE_FIELDS
+    return parse_fields(named if isinstance(named, str) else ",".join(named))
+
+
+def data_hash(series: Series) -> str:
+    """SHA-256 over the bars a forecast was made from."""
+    digest = hashlib.sha256(",".join(day.isoformat() for day in series.dates).encode())
+    for column in (series.open, series.high, series.low, series.close, series.volume, series.reference):
+        digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _hashes(loaded: LoadedModel | None) -> tuple[str, str | None]:
+    if loaded is None:
+        return hashlib.sha256(NAIVE_HASH.encode()).hexdigest(), None
+    return loaded.model_hash, loaded.adapter_hash
+
+
+def _find(
+    store: Store,
+    window: Window,
+    ref: ModelRef,
+    loaded: LoadedModel | None,
+    prompt: PromptStyle,
+    paths: int,
+    seed: int,
+) -> int | None:
+    model_hash, adapter_hash = _hashes(loaded)
+    return store.ledger.find(
+        code=window.code,
+        as_of=window.origin,
+        dates=window.future_dates,
+        model=ref.name,
+        model_hash=model_hash,
+        adapter=ref.adapter,
+        adapter_hash=adapter_hash,
+        prompt=prompt,
+        paths=paths,
+        seed=seed,
+        data_hash=data_hash(window.history),
+    )
+
+
+def _sample(
+    loaded: LoadedModel | None,
+    windows: Sequence[Window],
+    paths: int,
+    seed: int,
+    prompt: PromptStyle,
+    fields: Sequence[Field],
+    progress: Callable[[int, int], None],
+) -> list[Paths]:
+    if not windows:
+        return []
+    if loaded is None:
+        from stockllm.forecaster.baselines import ewma_walk
+
+        return ewma_walk(windows, paths=paths, seed=seed)
+    return sample(
+        loaded.model,
+        loaded.tokenizer,
+        windows,
+        paths=paths,
+        seed=seed,
+        prompt=prompt,
+        fields=fields,
+        progress=lambda done: progress(done, len(windows)),
+    )
+
+
+def _path_forecast(
+    window: Window,
+    drawn: Paths,
+    ref: ModelRef,
+    loaded: LoadedModel | None,
+    prompt: PromptStyle,
+    seed: int,
+    simulated: bool,
+    made_at: datetime,
+) -> PathForecast:
+    model_hash, adapter_hash = _hashes(loaded)
+    return PathForecast(
+        code=window.code,
+        name=window.name,
+        market=window.market,
+        as_of=window.origin,
+        last_close=round(float(window.history.close[-1]) * 100),
+        dates=window.future_dates,
+        prices=drawn.prices.astype(np.int32),
+        volumes=drawn.volumes,
+        made_at=made_at,
+        model=ref.name,
+        model_hash=model_hash,
+        adapter=ref.adapter,
+        adapter_hash=adapter_hash,
+        prompt=prompt,
+        seed=seed,
+        simulated=simulated,
+    )
+
+
+def _warnings(window: Window, as_of: date | None, today: date) -> tuple[str, ...]:
+    if as_of is not None or today - window.origin <= STALE_AFTER:
+        return ()
+    return (
+        f"The data of {window.code} {window.name} ends on {window.origin}, {(today - window.origin).days} "
+        "days ago: the forecast goes on from there.",
+    )

@@ -1,0 +1,220 @@
+"""Model names, and what lies behind them.
+
+| name | means |
+| --- | --- |
+| ``auto`` | the newest adapter of the embedded model, else ``llama`` |
+| ``llama`` | the embedded model alone |
+| ``llama+NAME`` | the embedded model with an adapter of the home |
+| ``ewma`` | the naive baseline: a random walk with EWMA volatility |
+| a folder or a hub id | that Llama model |
+| a folder or a hub id, then ``+NAME`` | that Llama model with an adapter |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stockllm.data.errors import ModelUnavailable
+from stockllm.data.paths import Home
+from stockllm.forecaster.cards import CARD_FILE, Card, read_card
+from stockllm.forecaster.engines import prepare_imports, quiet_imports
+
+EMBEDDED = "llama"
+NAIVE = "ewma"
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A resolved model name. ``base`` is a folder, a hub id, or None for the naive baseline.
+
+    ``name`` (of the base) and ``adapter`` are what documents and the ledger carry.
+    """
+
+    name: str
+    base: Path | str | None
+    adapter: str | None = None
+    adapter_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """A finished adapter of the home."""
+
+    name: str
+    path: Path
+    base: str
+    base_hash: str
+    made_at: datetime
+    companies: tuple[str, ...]
+    data_end: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to sample from, and the hashes that the ledger freezes."""
+
+    ref: ModelRef
+    model: Any
+    tokenizer: Any
+    model_hash: str
+    adapter_hash: str | None
+    card: Card | None
+
+
+def base_model_dir() -> Path:
+    """The folder of the embedded base model, as it is installed with the package."""
+    from stockllm import data
+
+    folder = Path(next(iter(data.__path__))) / "assets" / "base_model"
+    if not (folder / "model.safetensors").is_file():
+        raise ModelUnavailable(
+            f"The embedded base model is missing from {folder}: install stockllm again, or train one "
+            "with 'stockllm pretrain'."
+        )
+    return folder
+
+
+def list_adapters(home: Home) -> list[AdapterInfo]:
+    """The home's finished adapters, newest first; folders without a readable card are passed over."""
+    found = []
+    for path in home.adapters.iterdir() if home.adapters.is_dir() else ():
+        try:
+            card = read_card(path)
+            made_at = datetime.fromisoformat(card.made_at)
+        except (OSError, ValueError):
+            continue
+        found.append(
+            AdapterInfo(
+                path.name, path, card.base, card.base_hash, made_at,
+                tuple(card.companies), card.data_end, card.simulated,
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda info: info.made_at, reverse=True)
+
+
+def resolve_model(name: str, home: Home) -> ModelRef:
+    """The model a name means; ModelUnavailable with what to do where it means none."""
+    name = name.strip()
+    if name in ("", AUTO):
+        embedded = weights_hash(base_model_dir())
+        fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
+        name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
+    base_name, _, adapter = name.partition("+")
+    if base_name == NAIVE:
+        if adapter:
+            raise ModelUnavailable(f"The naive baseline takes no adapter: use {NAIVE} alone.")
+        return ModelRef(NAIVE, None)
+    base: Path | str
+    if base_name == EMBEDDED:
+        base = base_model_dir()
+    elif Path(base_name).expanduser().is_dir():
+        base = Path(base_name).expanduser().absolute()
+    elif "/" in base_name and not base_name.startswith(("/", ".", "~")):
+        base = base_name
+    else:
+        known = ", ".join([AUTO, EMBEDDED, NAIVE, *(f"{a.base}+{a.name}" for a in list_adapters(home))])
+        raise ModelUnavailable(
+            f"There is no model '{base_name}': name one of {known}, a folder, or a hub id (owner/model)."
+        )
+    if not adapter:
+        return ModelRef(base_name, base)
+    folder = home.adapters / adapter
+    if not (folder / CARD_FILE).is_file():
+        names = ", ".join(a.name for a in list_adapters(home)) or "none yet"
+        raise ModelUnavailable(
+            f"There is no adapter '{adapter}' in {home.adapters} (there: {names}): "
+            "train one with 'stockllm train'."
+        )
+    return ModelRef(base_name, base, adapter, folder)
+
+
+def load_model(ref: ModelRef) -> LoadedModel:
+    """Load a model for sampling, its adapter merged in; kept in memory for the next call.
+
+    float32 on a CPU, bfloat16 on CUDA. Raises ModelUnavailable where the files cannot be had or the
+    adapter was trained on another base.
+    """
+    stamp = ref.adapter_dir.stat().st_mtime_ns if ref.adapter_dir else 0
+    return _load(ref, stamp)
+
+
+@lru_cache(maxsize=2)
+def _load(ref: ModelRef, _stamp: int) -> LoadedModel:
+    prepare_imports()
+    with quiet_imports():
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    if ref.base is None:
+        raise ValueError("the naive baseline has nothing to load")
+    cuda = torch.cuda.is_available()
+    card = read_card(ref.adapter_dir) if ref.adapter_dir else None
+    model_hash = weights_hash(ref.base)
+    if card is not None and card.base_hash != model_hash:
+        raise ModelUnavailable(
+            f"The adapter {ref.adapter} was trained on other weights of {card.base} than {ref.name} has: "
+            "train it again on this base, or name the base it was made for."
+        )
+    try:
+        dtype = torch.bfloat16 if cuda else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(str(ref.base), dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(str(ref.adapter_dir or ref.base))
+        if ref.adapter_dir is not None:
+            with quiet_imports():
+                from peft import PeftModel
+            model = PeftModel.from_pretrained(model, str(ref.adapter_dir)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "the folder is incomplete" if isinstance(ref.base, Path) else "it cannot be reached from here"
+        raise ModelUnavailable(
+            f"The model {ref.name} cannot be loaded, {where}: download it to a folder and pass that folder "
+            f"as --model, or use --model {EMBEDDED}, which is always here."
+        ) from error
+    model.eval()
+    if cuda:
+        model.to("cuda")
+    adapter_hash = card.hash if card else None
+    return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card)
+
+
+def weights_hash(base: Path | str) -> str:
+    """SHA-256 over a model's or an adapter's weight files, in the order of their names.
+
+    A hub id that is not a folder hashes the files in the local hub cache.
+    """
+    folder = base if isinstance(base, Path) else _cached_snapshot(base)
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    if not files:
+        raise ModelUnavailable(f"There are no weights in {folder}: give a folder with a safetensors file.")
+    return _hash_files(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
+
+
+@lru_cache(maxsize=16)
+def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in files:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _cached_snapshot(hub_id: str) -> Path:
+    """The folder of a hub model, downloaded if it is not yet here."""
+    prepare_imports()
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(hub_id, allow_patterns=["*.safetensors", "*.json", "*.model", "*.jinja"])
+        )
+    except Exception as error:  # the hub's client has a tree of its own; all of it means the same here
+        raise ModelUnavailable(
+            f"The model {hub_id} cannot be reached: connect to the hub once, or download it to a folder and "
+            f"pass that folder as --model; --model {EMBEDDED} is always here."
+        ) from error
