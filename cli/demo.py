@@ -45,7 +45,8 @@ def demo(
         if home.store.exists():
             _make_room(home)
         write(market, home)
-    elif end or (sessions, seed) != (DEFAULT_SESSIONS, DEFAULT_SEED):
+    document = _describe(home) | {"created": created}
+    if not created and (end or (sessions, seed) != (DEFAULT_SESSIONS, DEFAULT_SEED)):
         say(
             text(
                 "示範資料庫已經存在，沿用不改；要換成新的設定請加 --reset。",
@@ -53,7 +54,6 @@ def demo(
                 language,
             )
         )
-    document = _describe(home) | {"created": created}
     if as_json:
         emit_json(document)
         return

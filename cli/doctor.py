@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -191,7 +190,6 @@ def _width(key: Literal["cjk-width", "glyph-width"], word: Word) -> Finding:
             f"{sample} should take {expected} cells (not a terminal, not measured)",
         )
         return Finding(key, "absent", detail)
-    sys.stdout.flush()
     measured = measured_width(sample, *ends)
     if measured is None:
         detail = word(
@@ -289,20 +287,15 @@ def _store(home: Home, word: Word) -> Finding:
 
 
 def _base_model(word: Word) -> Finding:
-    import hashlib
-    from importlib.resources import files
+    from stockllm.data.errors import ModelUnavailable
+    from stockllm.forecaster.models import base_model_dir, weights_hash
 
-    folder = Path(str(files("stockllm.data"))) / "assets" / "base_model"
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        return Finding(
-            "base-model",
-            "bad",
-            word(f"{weights} 不存在", f"{weights} is missing"),
-            word("請重新安裝 stockllm", "install stockllm again"),
-        )
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Finding("base-model", "ok", f"sha256 {digest[:16]}… · {weights.stat().st_size / 2**20:.1f} MB")
+    try:
+        folder = base_model_dir()
+    except ModelUnavailable as error:
+        return Finding("base-model", "bad", str(error), word("請重新安裝 stockllm", "install stockllm again"))
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return Finding("base-model", "ok", f"sha256 {weights_hash(folder)[:16]}… · {size / 2**20:.1f} MB")
 
 
 def _adapters(home: Home, word: Word) -> Finding:

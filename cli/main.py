@@ -19,12 +19,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stockllm.cli import companies, demo, doctor, health, import_
+from stockllm.cli import companies, demo, doctor, health, import_, signals
 from stockllm.cli.output import say
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
-GROUPS = (import_, demo, companies, health, doctor)
+GROUPS = (import_, demo, companies, signals, health, doctor)
 
 
 class _Interrupted(StockllmError):
@@ -54,11 +54,12 @@ class _OneSentence(TyperGroup):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
+        windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
         def run() -> Any:
             return super(_OneSentence, self).main(
-                args, prog_name, complete_var, standalone_mode=False, **extra
+                args, prog_name, complete_var, False, windows_expand_args, **extra
             )
 
         if not standalone_mode:
@@ -73,8 +74,8 @@ class _OneSentence(TyperGroup):
         except StockllmError as error:
             _fail(str(error), error.exit_code)
         except Exception as error:
-            # typer carries its own copy of click since 0.26 and an outside one before: both families
-            # of usage errors have format_message and exit_code.
+            # Newer releases of typer carry a copy of click, older ones use click itself: both
+            # families of usage errors have format_message and exit_code.
             if hasattr(error, "format_message"):
                 _fail(_usage_sentence(error), getattr(error, "exit_code", 2))
             _fail(_unexpected_sentence(error), 1)

@@ -19,10 +19,11 @@ _REPORT = re.compile(rb"\x1b\[\d+;(\d+)R")
 def terminal() -> tuple[int, int] | None:
     """The descriptors to ask the terminal through, or None where this is no terminal of ours.
 
-    A process in the background must not touch the terminal's modes: it would be stopped.
+    Written to is stderr, because stdout carries the answer. A process in the background must not
+    touch the terminal's modes: it would be stopped.
     """
     try:
-        read, write = sys.stdin.fileno(), sys.stdout.fileno()
+        read, write = sys.stdin.fileno(), sys.stderr.fileno()
         mine = os.isatty(read) and os.isatty(write) and os.tcgetpgrp(read) == os.getpgrp()
     except (AttributeError, OSError, ValueError):  # no termios (Windows), no descriptors (captured)
         return None

@@ -192,7 +192,8 @@ def _bridges(rng: Generator, count: int, width: int) -> Floats:
     walk = np.zeros((count, width, STEPS + 1))
     np.cumsum(rng.standard_normal((count, width, STEPS)) * pace, axis=2, out=walk[:, :, 1:])
     elapsed = np.concatenate([[0.0], np.cumsum(pace**2)])
-    return walk - walk[:, :, -1:] * elapsed
+    bridges: Floats = walk - walk[:, :, -1:] * elapsed
+    return bridges
 
 
 def _dividends(
