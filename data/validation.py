@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
 from stockllm.market.calendar import RULE_YEARS, TradingCalendar, default_calendar
+from stockllm.market.companies import is_ordinary_share
 from stockllm.market.ticks import TEN_PERCENT_SINCE, limits, tick
 
 Ints = NDArray[np.int64]
@@ -28,7 +29,8 @@ Mask = NDArray[np.bool_]
 
 #: Why a row is refused, in the order they are tried.
 REASONS = (
-    "unreadable",  # no date, price or volume can be read from it
+    "unreadable",  # no code, date, price or volume can be read from it
+    "not_a_share",  # the code of a warrant, an ETF, a bond: not of an ordinary share
     "no_trade",  # all four prices blank: how the exchange writes a day without a trade
     "zero_price",  # a price of zero or less: how aggregators write the same
     "negative_volume",
@@ -148,7 +150,8 @@ def _judge_alone(rows: RawRows, cents: Ints, calendar: TradingCalendar) -> Ints:
         odd_price = _in_any(~(np.abs(rows.prices) * 100 <= _HIGHEST_CENTS))
         odd_volume = ~(np.abs(rows.volumes) <= _MOST_SHARES) | (rows.volumes != np.rint(rows.volumes))
         no_session = ~_sessions(rows.days, calendar)
-        mark("unreadable", (rows.days <= 0) | (~blank & (odd_price | odd_volume)))
+        mark("unreadable", (rows.days <= 0) | (not rows.code) | (~blank & (odd_price | odd_volume)))
+        mark("not_a_share", np.full(len(rows), not is_ordinary_share(rows.code)))
         mark("no_trade", blank)
         mark("zero_price", _in_any(cents <= 0))
         mark("negative_volume", rows.volumes < 0)

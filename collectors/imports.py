@@ -1,0 +1,317 @@
+"""Takes files in: finds out by their content what they are, and accounts for every row.
+
+All files of a folder are looked at before the first one is written, and each comes in whole, in one
+transaction, or not at all. Taking the same file in again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet
+from stockllm.data.errors import ImportFailed, UnknownCompany
+from stockllm.data.records import Bar, ImportReport, QuarantinedRow
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from stockllm.data.store import Store
+    from stockllm.data.validation import RawRows
+    from stockllm.market.calendar import TradingCalendar
+    from stockllm.market.companies import Company
+
+#: Called with (rows done, rows in all).
+Progress = Callable[[int, int], None]
+
+_SUFFIXES = frozenset({".csv", ".json", ".parquet"})
+_CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
+_WHAT = "prices (CSV or parquet), a company list (JSON) or news (JSON)"
+
+Kind = Literal["csv", "parquet", "companies", "news"]
+# What a list names must be known before prices and news are matched with it.
+_ORDER: tuple[Kind, ...] = ("companies", "csv", "parquet", "news")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that was looked at: ``source`` is folder and name, ``rows`` how many it holds."""
+
+    path: Path
+    source: str
+    kind: Kind
+    rows: int
+    code: str = ""
+    companies: tuple[Company, ...] = ()
+
+
+def import_path(store: Store, path: Path, progress: Progress | None = None) -> list[ImportReport]:
+    """Take in a file, or every CSV, JSON and parquet file of a folder; one report a file.
+
+    In every report ``accepted + unchanged + quarantined == read``. News of companies that the store
+    does not know counts as quarantined, under ``unknown_company`` and what the file calls it, and
+    is not kept. Raises ImportFailed for a file that cannot be taken in, UnknownCompany for a
+    company list that names one, and StoreError where the store holds simulated prices. Then nothing
+    of that file is written, and nothing at all where looking at the files was enough to tell.
+    """
+    files = [_look_at(one, store) for one in _files(Path(path))]
+    if any(file.kind in ("csv", "parquet") for file in files):
+        store.expect_simulated(False)
+    tick = _ticker(progress, sum(file.rows for file in files))
+    calendar = _calendar(files, store)
+    reports: dict[_File, ImportReport] = {}
+    for file in sorted(files, key=lambda file: _ORDER.index(file.kind)):
+        if file.kind == "companies":
+            reports[file] = _take_companies(file, store)
+            tick(file.rows)
+        elif file.kind == "news":
+            reports[file] = _take_news(file, store)
+            tick(file.rows)
+        else:
+            reports[file] = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick)
+    return [reports[file] for file in files]
+
+
+def _ticker(progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def tick(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress is not None:
+            progress(done, total)
+
+    return tick
+
+
+# Looking at files
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if path.is_dir():
+            found = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.is_file()
+            )
+            if not found:
+                raise ImportFailed(
+                    f"The folder {path} holds no CSV, JSON or parquet file: name one that does."
+                )
+            return found
+        if not path.exists():
+            raise ImportFailed(f"There is no file or folder {path}: check the path.")
+    except OSError as error:
+        raise ImportFailed(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    if not path.is_file():
+        raise ImportFailed(f"{path} is neither a file nor a folder: name {_WHAT}.")
+    return [path]
+
+
+def _look_at(path: Path, store: Store) -> _File:
+    """Find out what a file is. ImportFailed where it is nothing that can be taken in."""
+    absolute = path.absolute()
+    source = f"{absolute.parent.name}/{absolute.name}" if absolute.parent.name else absolute.name
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise ImportFailed(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    if not head:
+        raise ImportFailed(f"{path} is empty: there is nothing to import.")
+    if head == b"PAR1":
+        return _File(path, source, "parquet", prices_parquet.count(path, name=str(path)))
+    text = _text(path)
+    if text.lstrip()[:1] in ("[", "{"):
+        document = _json(path, text)
+        news = news_json.news_entries(document)
+        if news is not None:
+            articles = sum(len(entry.get(key) or ()) for entry in news for key in news_json.NEWS_KEYS)
+            return _File(path, source, "news", articles)
+        companies = company_list.company_entries(document)
+        if companies is not None:
+            found = company_list.resolve_entries(companies, store, str(path))
+            return _File(path, source, "companies", len(companies), companies=tuple(found))
+        raise ImportFailed(
+            f"{path} is JSON but neither a company list, such as "
+            '[{"name_zh": "台積電"}, {"code": 3711}], nor news with articles under '
+            f"{', '.join(news_json.NEWS_KEYS)}: correct it."
+        )
+    code = _code(path, store)
+    rows = prices_csv.read(text, code=code, source=source, name=str(path))
+    return _File(path, source, "csv", len(rows), code)
+
+
+def _text(path: Path) -> str:
+    """A text file in UTF-8, UTF-16 with its mark, or Big5, as Taiwanese spreadsheets write."""
+    data = path.read_bytes()
+    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp950")
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise ImportFailed(f"{path} is neither text nor parquet: name {_WHAT}.")
+
+
+def _json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ImportFailed(f"{path} is not valid JSON ({error}): export it again.") from error
+
+
+def _code(path: Path, store: Store) -> str:
+    """The code in a prices file's name: 2330.csv, 2330.TW.csv, 2330_2025.csv, or 台積電.csv."""
+    match = _CODE_AT_START.match(path.stem)
+    if match:
+        return match[1]
+    try:
+        return store.resolve(path.stem).code
+    except UnknownCompany as error:
+        raise ImportFailed(
+            f"The name of {path} gives no company's code: name a prices file by it, such as 2330.csv."
+        ) from error
+
+
+def _rows_of(file: _File) -> Iterator[RawRows]:
+    if file.kind == "parquet":
+        yield from prices_parquet.read(file.path, source=file.source, name=str(file.path))
+    else:
+        yield prices_csv.read(_text(file.path), code=file.code, source=file.source, name=str(file.path))
+
+
+def _calendar(files: Iterable[_File], store: Store) -> TradingCalendar:
+    """The calendar to judge rows by: what is known, and what these files themselves prove.
+
+    A weekday closed by rule was a session after all if enough companies of the files traded on it.
+    A row that repeats the day before is no trade: aggregators fill holidays so.
+    """
+    import numpy as np
+
+    from stockllm.market.calendar import evidence
+
+    calendar = store.calendar().without_silent()
+    traded: Counter[int] = Counter()
+    companies = 0
+    for file in files:
+        if file.kind not in ("csv", "parquet"):
+            continue
+        for rows in _rows_of(file):
+            companies += 1
+            moved = np.ones(len(rows), dtype=bool)
+            same = (rows.prices[1:] == rows.prices[:-1]).all(axis=1) & (rows.volumes[1:] == rows.volumes[:-1])
+            moved[1:] = ~same
+            traded.update(set(rows.days[moved & (rows.volumes > 0) & (rows.days > 0)].tolist()))
+    return calendar.with_opened(_weekdays(traded, evidence(companies), calendar))
+
+
+def _weekdays(traded: Counter[int], enough: int, calendar: TradingCalendar) -> Iterator[date]:
+    from datetime import date
+
+    for ordinal, count in traded.items():
+        day = date.fromordinal(ordinal)
+        if count >= enough and day.weekday() < 5 and not calendar.is_session(day):
+            yield day
+
+
+# Taking them in
+
+
+def take_prices(
+    store: Store,
+    source: str,
+    companies: Iterable[RawRows],
+    *,
+    calendar: TradingCalendar,
+    tick: Callable[[int], None],
+) -> ImportReport:
+    """Judge the rows of one source, company by company, and keep them: all or none."""
+    from stockllm.data.validation import validate
+
+    refused: list[QuarantinedRow] = []
+    read = repaired = flagged = 0
+    codes: set[str] = set()
+
+    def judged() -> Iterator[Bar]:
+        nonlocal read, repaired, flagged
+        for rows in companies:
+            known = store.bars.series(rows.code) if rows.code else None
+            result = validate(rows, calendar=calendar, known=known)
+            refused.extend(result.quarantined)
+            read += len(rows)
+            repaired += result.repaired
+            codes.add(rows.code)
+            for bar in result.bars:
+                flagged += any(flag != "repaired" for flag in bar.flags)
+                yield bar
+            tick(len(rows))
+
+    with store.transaction():
+        accepted, unchanged = store.bars.put(judged())
+        store.bars.quarantine(refused)
+    return ImportReport(
+        source=source,
+        kind="prices",
+        read=read,
+        accepted=accepted,
+        unchanged=unchanged,
+        repaired=repaired,
+        flagged=flagged,
+        quarantined=len(refused),
+        companies=len(codes),
+        reasons=dict(Counter(row.reason for row in refused)),
+    )
+
+
+def _take_companies(file: _File, store: Store) -> ImportReport:
+    new = store.add_companies(file.companies)
+    return ImportReport(
+        source=file.source,
+        kind="companies",
+        read=file.rows,
+        accepted=new,
+        unchanged=file.rows - new,
+        companies=len(file.companies),
+    )
+
+
+def _take_news(file: _File, store: Store) -> ImportReport:
+    entries = news_json.news_entries(_json(file.path, _text(file.path)))
+    accepted = unchanged = 0
+    reasons: Counter[str] = Counter()
+    refused: list[QuarantinedRow] = []
+    codes: set[str] = set()
+    with store.transaction():
+        for entry in news_json.read_entries(entries or [], store):
+            code = entry.company.code if entry.company else ""
+            for line, raw in entry.unreadable:
+                refused.append(QuarantinedRow(file.source, line, code, None, "unreadable_article", raw))
+            if entry.company is None:
+                if entry.articles:
+                    reasons[f"unknown_company: {entry.label}"] += len(entry.articles)
+            elif entry.articles:
+                new, known = store.news.put(entry.articles, code)
+                accepted += new
+                unchanged += known
+                codes.add(code)
+        store.bars.quarantine(refused)
+    reasons.update(row.reason for row in refused)
+    return ImportReport(
+        source=file.source,
+        kind="news",
+        read=file.rows,
+        accepted=accepted,
+        unchanged=unchanged,
+        quarantined=sum(reasons.values()),
+        companies=len(codes),
+        reasons=dict(reasons),
+    )

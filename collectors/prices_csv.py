@@ -1,0 +1,156 @@
+"""Reads prices CSV in the reference's layout into raw rows; judges nothing.
+
+The layout: an unnamed index column, then ``date,capacity,turnover,open,high,low,close,change,
+transaction``. Columns are found by name, in any order; ``capacity`` may be called ``volume``,
+``turnover`` ``value``, ``transaction`` ``trades``. Dates may be ISO, ``2025/1/2``, ``20250102`` or
+in years of the Republic (``114/01/02``), as the exchanges write them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockllm.data.errors import ImportFailed
+from stockllm.data.validation import RawRows
+
+#: Our name of a column -> the names it has in files.
+COLUMNS = {
+    "date": ("date",),
+    "open": ("open",),
+    "high": ("high",),
+    "low": ("low",),
+    "close": ("close",),
+    "volume": ("capacity", "volume"),
+    "value": ("turnover", "value"),
+    "trades": ("transaction", "trades"),
+    "change": ("change",),
+}
+NEEDED = ("date", "open", "high", "low", "close", "volume")
+
+_DATE = re.compile(r"(\d{2,4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
+_COMPACT_DATE = re.compile(r"(\d{3,4})(\d\d)(\d\d)")
+_TIME_OF_DAY = re.compile(r"[T ]\d{1,2}:\d\d.*$")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_NOTHING = frozenset({"", "-", "--", "---", "----", "nan", "none", "null", "n/a"})
+_NAN = float("nan")
+
+# Some way before the exchange opened in 1962: an earlier year is a misreading.
+_FIRST_YEAR = 1950
+
+
+def read(text: str, *, code: str, source: str, name: str) -> RawRows:
+    """The rows of one company's file. ``name`` is what errors call the file.
+
+    ImportFailed where a needed column is missing, there is no row, or the text is no CSV.
+    """
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(reader, [])
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        for row in reader:
+            if row:  # an empty line is no row
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ImportFailed(f"{name} cannot be read as CSV ({error}): export it again.") from error
+    place = find_columns(header, name)
+    if not rows:
+        raise ImportFailed(f"{name} has a header but no rows: there is nothing to import.")
+
+    whole = np.fromiter((len(row) == len(header) for row in rows), dtype=bool, count=len(rows))
+    # A row that is cut short or has too much cannot be told apart by column: it is unreadable.
+    padded = [row if ok else [""] * len(header) for row, ok in zip(rows, whole, strict=True)]
+    columns = {ours: [row[i] for row in padded] for ours, i in place.items()}
+    prices = [columns[name] for name in ("open", "high", "low", "close")]
+    days = np.fromiter(map(read_day, columns["date"]), dtype=np.int64, count=len(rows))
+
+    def optional(name: str) -> NDArray[np.float64] | None:
+        return _numbers(columns[name]) if name in columns else None
+
+    return RawRows(
+        code=code,
+        source=source,
+        lines=np.array(lines, dtype=np.int64),
+        days=np.where(whole, days, 0),
+        prices=np.stack([_numbers(column) for column in prices], axis=1),
+        volumes=_numbers(columns["volume"]),
+        raw=lambda i: ",".join(rows[i]),
+        blank=whole & blank_rows(prices, columns["volume"]),
+        changes=optional("change"),
+        values=optional("value"),
+        trades=optional("trades"),
+    )
+
+
+def find_columns(header: Sequence[str], name: str, needed: Sequence[str] = NEEDED) -> dict[str, int]:
+    """Our column names -> positions in ``header``. ImportFailed names the columns that are missing."""
+    names = [cell.strip().casefold() for cell in header]
+    place = {}
+    for ours, theirs in (COLUMNS | {"code": ("code",)}).items():
+        found = [names.index(one) for one in theirs if one in names]
+        if found:
+            place[ours] = found[0]
+    missing = [" or ".join(("code",) if n == "code" else COLUMNS[n]) for n in needed if n not in place]
+    if missing:
+        asked = ", ".join(" or ".join(COLUMNS.get(n, (n,))) for n in needed)
+        raise ImportFailed(
+            f"{name} has no column {', '.join(missing)}: a prices file needs the columns {asked}."
+        )
+    return place
+
+
+@lru_cache(maxsize=20_000)
+def read_day(text: str) -> int:
+    """The proleptic ordinal of a date as files write it, 0 where it is none.
+
+    A year below 1911 is one of the Republic (114 is 2025). A trailing asterisk, the exchanges' mark
+    for a footnote, and a time of day are left aside.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip().rstrip("*").strip()
+    plain = _TIME_OF_DAY.sub("", plain)
+    match = _DATE.fullmatch(plain) or _COMPACT_DATE.fullmatch(plain)
+    if match is None:
+        return 0
+    year, month, day = map(int, match.groups())
+    if year < 1911:
+        year += 1911
+    try:
+        return date(year, month, day).toordinal() if year >= _FIRST_YEAR else 0
+    except ValueError:
+        return 0
+
+
+def read_number(text: str) -> float:
+    """The number in a cell, NaN where there is none: thousands separators and signs are understood."""
+    try:
+        return float(text)
+    except ValueError:
+        plain = unicodedata.normalize("NFKC", text).strip()
+        if _THOUSANDS.fullmatch(plain):
+            return float(plain.replace(",", ""))
+        try:
+            return float(plain)
+        except ValueError:
+            return _NAN
+
+
+def _numbers(cells: Sequence[str]) -> NDArray[np.float64]:
+    return np.fromiter(map(read_number, cells), dtype=np.float64, count=len(cells))
+
+
+def blank_rows(prices: Sequence[Sequence[str]], volumes: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows that say there was no trade: all four prices empty or dashes, and no volume."""
+    blank = np.fromiter((v.strip().casefold() in _NOTHING or read_number(v) == 0 for v in volumes), bool)
+    for column in prices:
+        blank &= np.fromiter((cell.strip().casefold() in _NOTHING for cell in column), bool)
+    return blank
