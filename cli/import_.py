@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+from stockllm.cli.output import banner, counter, emit_json, open_store, show, table, text
 
 if TYPE_CHECKING:
     from stockllm.data.records import ImportReport
@@ -42,7 +42,7 @@ def import_(
     with store:
         reports: list[ImportReport] = []
         for path in paths:
-            reports += import_path(store, path)
+            reports += import_path(store, path, counter)
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:

@@ -57,6 +57,12 @@ def say(message: str) -> None:
     _echo(message, sys.stderr)
 
 
+def counter(done: int, total: int) -> None:
+    """Progress of a long step, on one line of stderr; silent where nobody watches."""
+    if total > 1 and sys.stderr.isatty():
+        print(f"\r{done}/{total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+
+
 def show(message: str = "") -> None:
     """Print a line of the answer (stdout)."""
     _echo(message, sys.stdout)

@@ -1,0 +1,58 @@
+"""``stockllm health``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stockllm.collectors.simulated import SimulatedMarket
+from stockllm.data.paths import Home
+
+
+def test_the_document_accounts_for_every_bar(
+    document: Callable[..., Any], simulated_home: Home, small_market: SimulatedMarket
+) -> None:
+    report = document("health", "--json")
+    assert report["bars"] == len(small_market.bars)
+    assert report["simulated"] is True
+    assert report["quarantined"] == 0
+    assert report["reasons"] == {}
+    assert sum(c["bars"] for c in report["companies"]) == report["bars"]
+    assert {"code", "name", "first", "last", "bars", "gaps", "quarantined"} <= set(report["companies"][0])
+    gaps = 41 * 60 - len(small_market.bars)
+    assert sum(c["gaps"] for c in report["companies"]) == gaps
+
+
+def test_the_table_starts_with_the_banner(
+    run: Callable[..., Any], simulated_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run("health")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("SIMULATED 模擬資料")
+    assert "Quarantined" in lines[1]
+    assert any(line.startswith("2330") for line in lines)
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", "zh")
+    assert "隔離" in run("health").stdout
+
+
+def test_without_a_store_it_says_what_to_do(refused: Callable[..., str], home_dir: Path) -> None:
+    said = refused("health", "--json", code=1)
+    assert "stockllm import" in said
+    assert not home_dir.exists()
+
+
+def test_a_corrupt_store_is_one_sentence(refused: Callable[..., str], simulated_home: Home) -> None:
+    content = simulated_home.store.read_bytes()
+    simulated_home.store.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    assert "store.sqlite" in refused("health", code=1)
+
+
+def test_wrong_settings_are_one_sentence(
+    refused: Callable[..., str], simulated_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", "fr")
+    assert "language" in refused("health")
