@@ -122,7 +122,8 @@ class Series:
         return self[: bisect_right(self.dates, day)]
 
     def __getitem__(self, part: slice) -> Series:
-        return Series(self.code, self.dates[part], *(c if c is None else c[part] for c in self._columns()))
+        columns = [c if c is None else c[part] for c in self._columns()]
+        return Series(self.code, self.dates[part], *columns)
 
     def then(self, later: Series) -> Series:
         """This series continued by ``later``, which must start after it ends."""
@@ -131,8 +132,8 @@ class Series:
         if len(self) and len(later) and later.dates[0] <= self.dates[-1]:
             raise ValueError(f"{later.dates[0]} does not come after {self.dates[-1]}")
         columns = zip(self._columns(), later._columns(), strict=True)
-        joined = [None if a is None or b is None else np.concatenate([a, b]) for a, b in columns]
-        return Series(self.code, self.dates + later.dates, *joined)  # type: ignore[arg-type]
+        joined: list[Any] = [None if a is None or b is None else np.concatenate([a, b]) for a, b in columns]
+        return Series(self.code, self.dates + later.dates, *joined)
 
     def _columns(self) -> tuple[Any, ...]:
         prices = (self.open, self.high, self.low, self.close)
@@ -214,8 +215,10 @@ class PathForecast:
         """The medoid path as candles."""
         index = self.medoid()
         return tuple(
-            Candle(day, *(int(p) for p in self.prices[index, i]), int(self.volumes[index, i]))
-            for i, day in enumerate(self.dates)
+            Candle(day, opened, high, low, close, volume)
+            for day, (opened, high, low, close), volume in zip(
+                self.dates, self.prices[index].tolist(), self.volumes[index].tolist(), strict=True
+            )
         )
 
     def quantiles(self, column: Literal["open", "high", "low", "close"]) -> NDArray[np.float64]:
