@@ -187,17 +187,28 @@ class BarStore:
         import numpy as np
 
         rows = self._rows(
-            "date, open, high, low, close, volume, coalesce(reference, 0), flags", code, None, end
+            "date, open, high, low, close, volume, reference, value, trades, flags", code, None, end
         )
-        dates = tuple(map(date.fromisoformat, (row[0] for row in rows)))
-        table = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 7).T
-        prices = table[:4] / 100
-        stored = table[5] / 100
-        previous = np.concatenate((prices[0, :1], prices[3, :-1]))
-        past_limit = (table[6].astype(np.int64) & _PAST_LIMIT) != 0
-        reference = np.where(stored > 0, stored, np.where(past_limit, prices[0], previous))
-        opens, highs, lows, closes = (np.ascontiguousarray(column) for column in prices)
-        return Series(code, dates, opens, highs, lows, closes, table[4].copy(), reference)
+        dates = tuple(date.fromisoformat(row[0]) for row in rows)
+        # One C-ordered row per column; None, where a source was silent, becomes NaN.
+        table = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 9).T.copy()
+        table[:4] /= 100
+        opens, highs, lows, closes, volume, stored, value, trades, flags = table
+        past_limit = (flags.astype(np.int64) & _PAST_LIMIT) != 0
+        reference = np.where(past_limit, opens, np.concatenate((opens[:1], closes[:-1])))
+        reference = np.where(np.isnan(stored), reference, stored / 100)
+        return Series(
+            code,
+            dates,
+            opens,
+            highs,
+            lows,
+            closes,
+            volume,
+            reference,
+            None if np.isnan(value).all() else value,
+            None if np.isnan(trades).all() else trades,
+        )
 
     def quarantined(self, code: str | None = None) -> list[QuarantinedRow]:
         """The refused rows of ``code``, or all, in the order of company, source and line."""
