@@ -122,7 +122,7 @@ class Series:
         return self[: bisect_right(self.dates, day)]
 
     def __getitem__(self, part: slice) -> Series:
-        columns = [c if c is None else c[part] for c in self._columns()]
+        columns: list[Any] = [c if c is None else c[part] for c in self._columns()]
         return Series(self.code, self.dates[part], *columns)
 
     def then(self, later: Series) -> Series:
