@@ -157,6 +157,12 @@ class BarStore:
             )
             return {date.fromisoformat(day): count for day, count in rows}
 
+    def days(self, code: str) -> list[date]:
+        """The days on which ``code`` has a bar, ascending."""
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql("SELECT date FROM bars WHERE code = ? ORDER BY date", (code,))
+            return [date.fromisoformat(day) for (day,) in rows]
+
     def bars(self, code: str, start: date | None = None, end: date | None = None) -> list[Bar]:
         """The bars of ``code`` from ``start`` to ``end``, both included, oldest first."""
         rows = self._rows(_COLUMNS, code, start, end)
