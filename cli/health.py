@@ -15,12 +15,14 @@ def register(app: typer.Typer) -> None:
 def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout.")) -> None:
     """Show freshness, gaps and quarantined rows."""
     from stockllm.data.health import health as examine
+    from stockllm.market.companies import display
 
     store, settings = open_store()
     with store:
         report = examine(store)
         document = report.document()
         simulated = store.simulated
+        names = {company.code: display(company, settings.language) for company in store.companies()}
     document.setdefault("simulated", simulated)
     if as_json:
         emit_json(document)
@@ -29,14 +31,14 @@ def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     banner(simulated, language)
     stale = {company.code: company.stale_days for company in report.companies}
     headers = text(
-        "代號 名稱 起日 迄日 日數 缺漏 隔離 落後天數",
-        "Code Name First Last Bars Gaps Quarantined Days-old",
+        "代號 名稱 起日 迄日 日數 缺漏 隔離 落後交易日",
+        "Code Name First Last Bars Gaps Quarantined Behind",
         language,
     )
     rows = [
         (
             c["code"],
-            c["name"],
+            names.get(c["code"], c["name"]),
             c["first"],
             c["last"],
             c["bars"],

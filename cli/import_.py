@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    paths: list[Path] = typer.Argument(
+    paths: list[str] = typer.Argument(
         ...,
         metavar="PATH...",
         help="Prices: CSV (file or folder, code in the name) or parquet; company lists and news: JSON.",
@@ -33,16 +34,18 @@ def import_(
 ) -> None:
     """Import prices, company lists and news; importing a file again changes nothing."""
     from stockllm.collectors.imports import import_path
-    from stockllm.data.errors import ImportFailed
+    from stockllm.data.errors import ImportFailed, UsageError
 
-    for path in paths:  # before anything is touched
-        if not path.exists():
-            raise ImportFailed(f"There is no file or folder {path}; nothing was imported: check the path.")
+    for given in paths:  # before anything is touched
+        if not given.strip():
+            raise UsageError("A path is empty; nothing was imported: name a file or a folder.")
+        if not os.path.exists(given):
+            raise ImportFailed(f"There is no file or folder {given}; nothing was imported: check the path.")
     store, settings = open_store(create=True)
     with store:
         reports: list[ImportReport] = []
         for path in paths:
-            reports += import_path(store, path, counter)
+            reports += import_path(store, Path(path), counter)
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:

@@ -34,9 +34,10 @@ def test_the_table_starts_with_the_banner(
     lines = result.stdout.splitlines()
     assert lines[0].startswith("SIMULATED 模擬資料")
     assert "Quarantined" in lines[1]
-    assert any(line.startswith("2330") for line in lines)
+    assert any(line.split()[:2] == ["2330", "TSMC"] for line in lines)
     monkeypatch.setenv("STOCKLLM_LANGUAGE", "zh")
     assert "隔離" in run("health").stdout
+    assert "台積電" in run("health").stdout
 
 
 def test_without_a_store_it_says_what_to_do(refused: Callable[..., str], home_dir: Path) -> None:

@@ -88,6 +88,14 @@ def test_an_absent_path_is_said_before_anything_is_touched(
     assert not home_dir.exists()
 
 
+def test_an_empty_path_is_not_the_current_folder(
+    refused: Callable[..., str], folder: Path, home_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert "empty" in refused("import", "")
+    assert not home_dir.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
