@@ -25,7 +25,11 @@ and trading stands above the forecaster.
 from __future__ import annotations
 
 import math
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO, TextIOWrapper
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
 CLOSES_NEEDED = 6
 
 _SHARES_A_LOT = 1000
+
+#: Two threads that swap sys.stdout at once could leave it swapped.
+_IMPORTING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,9 @@ def four_points(series: Series) -> FourPoints:
     unfit = _unfit(series)
     if unfit is not None:
         return FourPoints("hold", why_not_zh=unfit[0], why_not_en=unfit[1])
-    # Importing twstock reads its lists of codes (a third of a second, no network): not before use.
-    from twstock.analytics import Analytics, BestFourPoint
-
+    analytics, best_four_point = _twstock()
     tail = series[-CLOSES_NEEDED:]
-    stock: Any = Analytics()
+    stock: Any = analytics()
     stock.open = tail.open.tolist()
     stock.high = tail.high.tolist()
     stock.low = tail.low.tolist()
@@ -77,7 +82,7 @@ def four_points(series: Series) -> FourPoints:
     stock.capacity = tail.volume.tolist()
     stock.date = list(tail.dates)
 
-    rule: Any = BestFourPoint(stock)
+    rule: Any = best_four_point(stock)
     verdict = rule.best_four_point()
     if verdict is None:
         return FourPoints(
@@ -86,9 +91,21 @@ def four_points(series: Series) -> FourPoints:
             why_not_en="None of the four buy points and none of the four sell points fired",
         )
     side: Literal["buy", "sell"] = "buy" if verdict[0] else "sell"
-    names = BestFourPoint.BEST_BUY_WHY if side == "buy" else BestFourPoint.BEST_SELL_WHY
+    names = best_four_point.BEST_BUY_WHY if side == "buy" else best_four_point.BEST_SELL_WHY
     fired = [n for n in range(1, 5) if getattr(rule, f"best_{side}_{n}")()]
     return FourPoints(side, tuple(_point(stock, side, n, names[n - 1]) for n in fired))
+
+
+@cache
+def _twstock() -> tuple[Any, Any]:
+    """twstock's ``Analytics`` and ``BestFourPoint``, imported once and not before use.
+
+    The import reads its lists of codes: a third of a second, no network. Its command line comes
+    along and wraps sys.stdout, which in the dashboard is no file, so it gets one of its own.
+    """
+    with _IMPORTING, redirect_stdout(TextIOWrapper(BytesIO())):
+        from twstock.analytics import Analytics, BestFourPoint
+    return Analytics, BestFourPoint
 
 
 def buy_or_sell(series: Series) -> Literal["buy", "sell"] | None:
