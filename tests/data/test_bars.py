@@ -24,10 +24,14 @@ DAY = date(2025, 3, 3)
 
 
 def bar(day: int = 0, close: int = 10000, code: str = "2330", **more: Any) -> Bar:
-    figures = {"open": 10000, "high": max(10000, close), "low": min(10000, close), "close": close}
-    return Bar(
-        **({"code": code, "date": DAY + timedelta(day), "volume": 1000, "source": "a"} | figures | more)
-    )
+    figures: dict[str, Any] = {
+        "open": 10000,
+        "high": max(10000, close),
+        "low": min(10000, close),
+        "close": close,
+    }
+    rest: dict[str, Any] = {"code": code, "date": DAY + timedelta(day), "volume": 1000, "source": "a"}
+    return Bar(**(figures | rest | more))
 
 
 def revisions(store: Store) -> list[tuple[Any, ...]]:
@@ -169,6 +173,7 @@ def test_a_part_of_the_bars(store: Store) -> None:
     assert store.bars.bars("2330", start=made[1].date, end=made[3].date) == made[1:4]
     assert store.bars.bars("2330", end=made[0].date) == made[:1]
     assert store.bars.bars("2454") == []
+    assert store.bars.days("2330") == [b.date for b in made]
 
 
 # Series

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from stockllm.data.store import Store
 NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)
 
 
-def article(number: int = 1, **more: object) -> Article:
+def article(number: int = 1, **more: Any) -> Article:
     made = Article(
         f"https://example.tw/{number}",
         f"標題 {number}",
@@ -28,7 +29,7 @@ def article(number: int = 1, **more: object) -> Article:
         "全文 [+9 chars]",
         "某人",
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def test_once_however_often_it_arrives(store: Store) -> None:
@@ -55,7 +56,7 @@ def test_found_for_two_companies(store: Store) -> None:
         ({"url": "https://m.tw/9", "title": "標題 12"}, False),
     ],
 )
-def test_what_counts_as_the_same(store: Store, copy: dict[str, object], known: bool) -> None:
+def test_what_counts_as_the_same(store: Store, copy: dict[str, Any], known: bool) -> None:
     store.news.put([article()], "2330")
     assert store.news.put([article(**copy)], "2330") == ((0, 1) if known else (1, 0))
 
