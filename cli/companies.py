@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -85,5 +86,6 @@ def _document(company: Company) -> dict[str, Any]:
     }
 
 
-def _day(day: Any) -> str | None:
-    return day.isoformat() if day else None
+def _day(day: date) -> str | None:
+    """``date.min`` stands for a day that nobody told us."""
+    return None if day == date.min else day.isoformat()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stockllm.data.paths import Home
-from stockllm.market.companies import COMPANIES
+from stockllm.data.store import Store
+from stockllm.market.companies import COMPANIES, Company
 
 
 def test_lists_all_before_anything_is_imported(run: Callable[..., Any], home_dir: Path) -> None:
@@ -47,6 +48,16 @@ def test_uses_the_store_where_there_is_one(run: Callable[..., Any], simulated_ho
     result = run("companies", "鴻海", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)[0]["code"] == "2317"
+
+
+def test_a_company_of_which_little_is_known(
+    run: Callable[..., Any], document: Callable[..., Any], home_dir: Path
+) -> None:
+    with Store.open(Home(home_dir)) as store:
+        store.add_companies([Company.bare("2603", "長榮")])
+    assert len(document("companies", "--json")) == len(COMPANIES) + 1
+    assert document("companies", "長榮", "--json")[0]["listed_since"] is None
+    assert run("companies", "2603").stdout.rstrip().endswith("-")
 
 
 def test_a_broken_store_is_one_sentence(refused: Callable[..., str], home_dir: Path) -> None:
