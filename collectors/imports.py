@@ -143,6 +143,7 @@ def _look_at(path: Path, store: Store) -> _File:
             '[{"name_zh": "台積電"}, {"code": 3711}], nor news with articles under '
             f"{', '.join(news_json.NEWS_KEYS)}: correct it."
         )
+    prices_csv.check_header(text, str(path))  # before a file that holds no prices is asked for a code
     code = _code(path, store)
     rows = prices_csv.read(text, code=code, source=source, name=str(path))
     return _File(path, source, "csv", len(rows), code)

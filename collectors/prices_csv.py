@@ -92,6 +92,16 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
     )
 
 
+def check_header(text: str, name: str) -> None:
+    """ImportFailed where the first line of ``text`` lacks a needed column."""
+    line = text.partition("\n")[0]
+    try:
+        header = next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise ImportFailed(f"{name} cannot be read as CSV ({error}): export it again.") from error
+    find_columns(header, name)
+
+
 def find_columns(header: Sequence[str], name: str, needed: Sequence[str] = NEEDED) -> dict[str, int]:
     """Our column names -> positions in ``header``. ImportFailed names the columns that are missing."""
     names = [cell.strip().casefold() for cell in header]

@@ -148,6 +148,8 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "2308.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xfe\x80", "neither text nor parquet"),
     "2354.csv": ("just some words", "no column date"),
     "prices.csv": (csv_text(), "gives no company's code"),
+    "2301.csv": ("x" * 200_000, "cannot be read as CSV"),
+    "notes.txt.csv": ("# Notes\n\nof something else", "no column date, open, high"),
     "a.json": ('[{"name_zh": "台積', "not valid JSON"),
     "b.json": ('[{"foo": 1}]', "neither a company list"),
     "c.json": ("[]", "neither a company list"),
