@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.forecaster.codec import WARM_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +43,11 @@ class Task:
     @property
     def days(self) -> int:
         return self.past + self.future
+
+    @property
+    def needs(self) -> int:
+        """Days of history that the first window takes, with those that start the volatility."""
+        return max(self.past, WARM_UP + 1) + self.future
 
     @classmethod
     def parse(cls, text: str) -> Task:
@@ -145,9 +151,9 @@ class Split:
         The embargo is the longest horizon of ``tasks``.
         """
         embargo = max(task.future for task in tasks)
-        shortest = min(task.days for task in tasks)
         first = len(days) - int(len(days) * share)
-        if len(days) - first < shortest or first - embargo < shortest:
+        validates = len(days) - first >= min(task.days for task in tasks)
+        if not validates or first - embargo < min(task.needs for task in tasks):
             return cls()
         return cls(days[first - embargo - 1], days[first], embargo)
 
@@ -157,11 +163,13 @@ def origins(
 ) -> range:
     """Indices into ``series`` at which a window of ``task`` may have its origin.
 
-    Every bar of look-back and future lies within ``start``..``end`` (both included).
+    Every bar of look-back and future lies within ``start``..``end`` (both included). More than
+    WARM_UP bars are known at every origin: with fewer, the volatility that the compact style counts
+    in would be taken in part from the days to be forecast.
     """
     low = 0 if start is None else bisect_left(series.dates, start)
     high = len(series) if end is None else bisect_right(series.dates, end)
-    return range(low + task.past - 1, high - task.future, stride)
+    return range(max(low + task.past - 1, WARM_UP), high - task.future, stride)
 
 
 def window_at(series: Series, company: Company, task: Task, origin: int) -> Window:
@@ -234,12 +242,12 @@ def require_history(
         return
     low = 0 if start is None else bisect_left(series.dates, start)
     high = len(series) if end is None else bisect_right(series.dates, end)
-    shortest = min(tasks, key=lambda task: task.days)
+    shortest = min(tasks, key=lambda task: task.needs)
     since = "" if start is None else f" from {start}"
     until = "" if end is None else f" up to {end}"
     raise NotEnoughHistory(
         f"{label(company)} has {count(max(0, high - low))}{since}{until} and a window of {shortest} needs "
-        f"{shortest.days}; import more history or choose shorter tasks."
+        f"{shortest.needs}; import more history or choose shorter tasks."
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import Series
+from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.windows import (
     DEFAULT_TASKS,
     REFERENCE_TASKS,
@@ -57,7 +58,8 @@ def test_a_bad_task_is_said(text: str) -> None:
 def test_cut_gives_every_window_once() -> None:
     bars = series(days(100))
     windows = list(cut(bars, TSMC, DEFAULT_TASKS))
-    assert len(windows) == (100 - 1) + (100 - 9) + (100 - 24) + (100 - 79)
+    # Origins from the 21st bar on: the first 20 start the volatility.
+    assert len(windows) == (100 - 21) + (100 - 25) + (100 - 25) + (100 - 79)
     assert len({(w.task, w.origin) for w in windows}) == len(windows)
     last = windows[-1]
     assert (last.code, last.name, last.market) == ("2330", "台積電", "TWSE")
@@ -75,11 +77,11 @@ def test_history_reaches_back_before_the_look_back() -> None:
 
 def test_stride_takes_every_nth() -> None:
     bars = series(days(40))
-    assert len(list(cut(bars, TSMC, (Task(5, 5),), stride=7))) == len(range(4, 35, 7))
+    assert len(list(cut(bars, TSMC, (Task(5, 5),), stride=7))) == len(range(20, 35, 7))
 
 
 def test_too_little_history_says_both_counts() -> None:
-    with pytest.raises(NotEnoughHistory, match=r"2330 台積電 has 9 trading days .*20/5 needs 25"):
+    with pytest.raises(NotEnoughHistory, match=r"2330 台積電 has 9 trading days .*20/5 needs 26"):
         cut(series(days(9)), TSMC, (Task(20, 5), Task(60, 20)))
     with pytest.raises(NotEnoughHistory, match=r"has 0 trading days from 2025-01-01 and"):
         cut(series(days(9)), TSMC, DEFAULT_TASKS, start=date(2025, 1, 1))
@@ -144,7 +146,7 @@ def test_at_the_origin_nothing_of_the_future_is_known(
         window = window_at(bars, TSMC, task, origin)
         assert window.task == task
         assert window.history.dates[-1] == window.origin < window.future.dates[0]
-        assert len(window.history) == len(window.history.close) == origin + 1
+        assert len(window.history) == len(window.history.close) == origin + 1 > WARM_UP
         assert start <= window.days[0]
         assert window.days[-1] <= end
         assert list(window.days) == sorted(set(window.days))
@@ -168,4 +170,5 @@ def test_a_short_store_trains_on_all_it_has() -> None:
     assert Split.at_the_end(days(60), DEFAULT_TASKS) == Split(
         train_end=days(60)[27], validation_from=days(60)[48], embargo=20
     )
-    assert Split.at_the_end(days(24), DEFAULT_TASKS) == Split()
+    assert list(origins(series(days(60)), Task(1, 1), end=days(60)[27]))
+    assert Split.at_the_end(days(50), DEFAULT_TASKS) == Split()

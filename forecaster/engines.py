@@ -1,0 +1,300 @@
+"""Two ways to a base model with a fresh LoRA adapter on it, and the trainer that fits each.
+
+``unsloth`` is Unsloth's FastLanguageModel, ``peft`` is plain transformers and PEFT. Both end in the
+same PEFT model, the same checkpoints and the same adapter files, so either can load what the other
+made. Importing Unsloth changes transformers, TRL and PEFT for the whole process: it is imported by
+the one process that trains, and never by one that forecasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from stockllm.data.errors import ModelUnavailable, UsageError
+from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Engine = Literal["unsloth", "peft"]
+ENGINES = ("auto", "unsloth", "peft")
+
+#: Every projection of a Llama block, as Unsloth's own recipes have it.
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOptions:
+    """What a fresh adapter looks like and how its base is loaded."""
+
+    rank: int
+    alpha: int
+    dropout: float
+    seed: int
+    max_seq_length: int
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A PEFT model ready to train, and its tokenizer with a chat template and a padding token."""
+
+    model: Any
+    tokenizer: Any
+    engine: Engine
+    cuda: bool
+
+
+def choose_engine(name: str) -> Engine:
+    """``auto`` is Unsloth where it is installed, else plain PEFT.
+
+    :raises UsageError: for an unknown name, or Unsloth where it is not installed.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"There is no engine {name!r}; choose one of {', '.join(ENGINES)}.")
+    installed = find_spec("unsloth") is not None
+    if name == "unsloth" and not installed:
+        raise UsageError(
+            "Unsloth is not installed: run `pip install 'stockllm[unsloth]'`, or train with --engine peft."
+        )
+    return "unsloth" if installed and name != "peft" else "peft"
+
+
+def refuse_quantised(load_in_4bit: bool, load_in_8bit: bool) -> None:
+    """UsageError where a model is to be loaded in 4 or 8 bits and this machine cannot."""
+    if not (load_in_4bit or load_in_8bit):
+        return
+    flag = "--load-in-4bit" if load_in_4bit else "--load-in-8bit"
+    if not _cuda():
+        raise UsageError(f"{flag} needs a CUDA device and this machine has none; leave the flag out.")
+    if find_spec("bitsandbytes") is None:
+        raise UsageError(f"{flag} needs bitsandbytes: install it with `pip install bitsandbytes`.")
+
+
+def optimiser(wanted: str) -> tuple[str, str]:
+    """The optimiser to use here, and a sentence where it is not the one that was asked for.
+
+    The 8-bit and paged optimisers keep their state in CUDA kernels of bitsandbytes.
+    """
+    from transformers.training_args import OptimizerNames
+
+    if wanted not in [name.value for name in OptimizerNames]:
+        raise UsageError(f"There is no optimiser {wanted!r}; adamw_torch and adamw_8bit are the usual ones.")
+    if not ("8bit" in wanted or "paged" in wanted):
+        return wanted, ""
+    if _cuda() and find_spec("bitsandbytes") is not None:
+        return wanted, ""
+    return "adamw_torch", f"{wanted} needs CUDA and bitsandbytes; training with adamw_torch instead."
+
+
+def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
+    """The base model with a fresh adapter, on CUDA where there is one, in float32 on a CPU.
+
+    :param base: a folder in transformers' format, or a model's name on the Hugging Face hub.
+    :raises ModelUnavailable: where it cannot be read, reached, or talked to in chat messages.
+    """
+    refuse_quantised(lora.load_in_4bit, lora.load_in_8bit)
+    prepare_imports()
+    cuda = _cuda()
+    try:
+        with quiet_imports():
+            if engine == "unsloth":
+                import unsloth  # noqa: F401  (it patches transformers, so it comes first)
+            with _no_bars():
+                model, tokenizer = (_load_unsloth if engine == "unsloth" else _load_peft)(
+                    str(base), lora, cuda
+                )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise ModelUnavailable(_why(base, error)) from error
+    ensure_chat(tokenizer, base)
+    for module in model.modules():
+        # Dropout is the adapter's (--lora-dropout). A base model's own would only rule out the fast
+        # attention kernels.
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    return Loaded(model, tokenizer, engine, cuda)
+
+
+def _load_unsloth(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
+    import torch
+    from unsloth import FastLanguageModel
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=base,
+        max_seq_length=lora.max_seq_length,
+        dtype=None if cuda else torch.float32,
+        load_in_4bit=lora.load_in_4bit,
+        load_in_8bit=lora.load_in_8bit,
+    )
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=lora.rank,
+        target_modules=list(TARGETS),
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        use_gradient_checkpointing="unsloth" if cuda else False,
+        random_state=lora.seed,
+        max_seq_length=lora.max_seq_length,
+    )
+    return model, tokenizer
+
+
+def _load_peft(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
+    import torch
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    quantised = lora.load_in_4bit or lora.load_in_8bit
+    compute = _half() if cuda else torch.float32
+    options: dict[str, Any] = {"dtype": compute, "device_map": {"": 0} if cuda else "cpu"}
+    if lora.load_in_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute,
+        )
+    elif lora.load_in_8bit:
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+    model = AutoModelForCausalLM.from_pretrained(base, **options)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model.config.use_cache = False
+    if quantised:
+        model = prepare_model_for_kbit_training(model)
+    torch.manual_seed(lora.seed)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        target_modules=list(TARGETS),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config), tokenizer
+
+
+def ensure_chat(tokenizer: Any, base: str | Path) -> None:
+    """Give a Llama-3 tokenizer without a chat template Llama-3's own; set a padding token.
+
+    :raises ModelUnavailable: for a tokenizer that knows no chat format.
+    """
+    known = tokenizer.get_vocab()
+    if tokenizer.chat_template is None:
+        if "<|start_header_id|>" not in known:
+            raise ModelUnavailable(
+                f"The model {base} has no chat template and is no Llama 3; choose an instruction-tuned model."
+            )
+        tokenizer.chat_template = CHAT_TEMPLATE
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        # Padding with the end-of-turn token is how models unlearn to stop.
+        tokenizer.pad_token = PADDING if PADDING in known else tokenizer.eos_token
+    tokenizer.padding_side = "right"
+
+
+def trainer_class(loaded: Loaded) -> type[Any]:
+    """TRL's SFTTrainer, or on a CPU without Unsloth one whose loss runs there.
+
+    TRL 1.15 computes its loss in a Triton kernel, which no CPU has; Unsloth brings a replacement of
+    its own. Both here and there it is the mean negative log-likelihood of the labelled tokens.
+    """
+    with quiet_imports():
+        import torch
+        from trl import SFTTrainer
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        def _send_telemetry(self) -> None:
+            """Nobody is told who trains what."""
+
+        def create_model_card(self, *args: object, **kwargs: object) -> None:
+            """The adapter gets a card of ours; a checkpoint needs none."""
+
+    if loaded.cuda or loaded.engine == "unsloth":
+        return Trainer
+
+    class CpuTrainer(Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            causal = self.accelerator.unwrap_model(model).get_base_model()
+            hidden = causal.model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+            ).last_hidden_state
+            labels = inputs["labels"][:, 1:]
+            asked = labels != -100
+            # Only the answer's positions go through the output layer: the prompt is most of a window.
+            logits = causal.lm_head(hidden[:, :-1][asked])
+            total = torch.nn.functional.cross_entropy(logits.float(), labels[asked], reduction="sum")
+            tokens = asked.sum() if num_items_in_batch is None else num_items_in_batch
+            loss = total / torch.as_tensor(tokens).clamp(min=1)
+            return (loss, {"logits": logits}) if return_outputs else loss
+
+    return CpuTrainer
+
+
+def _cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _half() -> Any:
+    import torch
+
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def prepare_imports() -> None:
+    """Before the heavy libraries come in: no telemetry from any of them, and threads that wait in peace.
+
+    OpenMP's threads wait for each other by spinning. Where another program wants a core too, the
+    spinning keeps it from the very thread that is waited for: ten times slower was measured. Only
+    torch's first import reads the policy.
+    """
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Import without the chatter of torchao and bitsandbytes about kernels that do not load here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Load weights without transformers' progress bar; ours is the only one."""
+    from transformers.utils import logging as chatter
+
+    before = chatter.is_progress_bar_enabled()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if before:
+            chatter.enable_progress_bar()
+
+
+def _why(base: str | Path, error: Exception) -> str:
+    cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    from pathlib import Path
+
+    if Path(base).is_dir():
+        return f"The model in {base} cannot be loaded ({cause}); give a folder that transformers can load."
+    return (
+        f"The model {base} cannot be loaded ({cause}); check its name and the network, or download it "
+        "and give its folder with --model-dir."
+    )

@@ -1,0 +1,201 @@
+"""What a training run is asked for. Every option checks itself and says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args
+
+from stockllm.data.errors import UsageError
+from stockllm.data.records import PromptStyle
+from stockllm.forecaster.engines import ENGINES
+from stockllm.forecaster.windows import DEFAULT_TASKS, Task
+
+#: Steps where neither ``max_steps`` nor ``num_epochs`` is given; the reference's own number.
+DEFAULT_STEPS = 60
+
+#: Schedules that need no argument of their own.
+SCHEDULERS = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
+#: Where curves may be sent; all but the first two want their package installed.
+REPORTERS = ("tensorboard", "none", "wandb", "mlflow", "trackio", "comet_ml", "clearml")
+
+#: What a run is called and where it lies says nothing about what is trained.
+_PLACES = ("name", "output_dir")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The flags of ``stockllm train``; the defaults are the reference's.
+
+    ``codes`` are the companies to train on. ``max_steps`` wins over ``num_epochs`` where both are
+    given, as in transformers; with neither it is 60 steps. One step reads ``batch_size *
+    gradient_accumulation_steps`` windows. ``since`` is the first day a training window may touch,
+    ``validation_from`` the first day kept apart (None: the last fifth of the days).
+    """
+
+    codes: tuple[str, ...]
+    model_name: str = "llama"
+    model_dir: Path | None = None
+    name: str | None = None
+    output_dir: Path | None = None
+    engine: str = "auto"
+    prompt: PromptStyle = "compact"
+    fields: tuple[str, ...] = ("Open", "High", "Low", "Close", "Capacity")
+    tasks: tuple[Task, ...] = DEFAULT_TASKS
+    with_news: bool = False
+    since: date | None = None
+    validation_from: date | None = None
+    validation_windows: int = 64
+    max_seq_length: int = 2048
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    rank: int = 16
+    lora_alpha: int = 8
+    lora_dropout: float = 0.0
+    random_state: int = 3407
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 4
+    num_epochs: float | None = None
+    max_steps: int | None = None
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.05
+    lr_scheduler_type: str = "cosine"
+    optim: str = "adamw_8bit"
+    logging_steps: int = 1
+    save_steps: int | None = None
+    report_to: str = "tensorboard"
+
+    def __post_init__(self) -> None:
+        if not self.codes:
+            raise UsageError(
+                "No company to train on: name some with --company-list-file, or let --choose-stock choose."
+            )
+        if not self.tasks:
+            raise UsageError("No task to train on: give some as past/future days, as in --tasks 1/1,20/5.")
+        self._check_numbers()
+        self._check_words()
+
+    def _check_numbers(self) -> None:
+        for name, low in (
+            ("rank", 1),
+            ("lora_alpha", 1),
+            ("batch_size", 1),
+            ("gradient_accumulation_steps", 1),
+            ("logging_steps", 1),
+            ("max_seq_length", 16),
+            ("validation_windows", 0),
+            ("random_state", 0),
+            ("save_steps", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"{_flag(name)} is {value} and must be at least {low}.")
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError(f"--lora-dropout is {self.lora_dropout} and must lie in 0 to 1, 1 excluded.")
+        if not (0 < self.learning_rate < math.inf):
+            raise UsageError(f"--learning-rate is {self.learning_rate} and must be above 0, as in 2e-4.")
+        if not (0 <= self.weight_decay < math.inf):
+            raise UsageError(f"--weight-decay is {self.weight_decay} and must be 0 or more.")
+        if self.num_epochs is not None and not (0 < self.num_epochs < math.inf):
+            raise UsageError(f"--num-epochs is {self.num_epochs} and must be above 0.")
+        if self.max_steps is not None and self.max_steps < 1 and self.max_steps != -1:
+            raise UsageError(f"--max-steps is {self.max_steps} and must be at least 1 (or -1 for no limit).")
+
+    def _check_words(self) -> None:
+        if self.load_in_4bit and self.load_in_8bit:
+            raise UsageError("--load-in-4bit and --load-in-8bit exclude each other; choose one.")
+        for name, known in (
+            ("engine", ENGINES),
+            ("prompt", get_args(PromptStyle)),
+            ("lr_scheduler_type", SCHEDULERS),
+            ("report_to", REPORTERS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise UsageError(f"{_flag(name)} {value!r} is not known; choose one of {', '.join(known)}.")
+        if self.report_to not in ("tensorboard", "none") and find_spec(self.report_to) is None:
+            raise UsageError(
+                f"--report-to {self.report_to} needs the package of that name; install it, or leave it out."
+            )
+        if self.with_news and self.prompt == "compact":
+            raise UsageError(
+                "The compact prompt has no place for news; add --prompt reference to --with-news."
+            )
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise UsageError(
+                f"{self.name!r} cannot name an adapter: use letters, digits, dots, dashes and underscores, "
+                "64 at most."
+            )
+
+    @property
+    def base(self) -> str:
+        """The base model: a folder where one is given, else a name."""
+        if self.model_dir is not None:
+            return str(self.model_dir.expanduser().absolute())
+        return self.model_name
+
+    @property
+    def per_step(self) -> int:
+        """Windows that one step reads."""
+        return self.batch_size * self.gradient_accumulation_steps
+
+    def steps_for(self, examples: int) -> int:
+        """Steps of a run that has this many examples to read."""
+        if self.max_steps is not None and self.max_steps > 0:
+            return self.max_steps
+        if self.wanted is not None:
+            return DEFAULT_STEPS
+        return math.ceil(examples * (self.num_epochs or 1.0) / self.per_step)
+
+    @property
+    def wanted(self) -> int | None:
+        """Windows the run can read at most; None where it reads all there are."""
+        if self.max_steps == -1 or (self.max_steps is None and self.num_epochs is not None):
+            return None
+        return (self.max_steps or DEFAULT_STEPS) * self.per_step
+
+    def document(self) -> dict[str, Any]:
+        """All options as JSON values, but for the run's name and place."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _PLACES}
+
+    @classmethod
+    def from_document(
+        cls, document: dict[str, Any], *, name: str | None = None, output_dir: Path | None = None
+    ) -> TrainOptions:
+        """The options that `document` gave; unknown keys are left out."""
+        known = {f.name for f in fields(cls)} - set(_PLACES)
+        values = {key: value for key, value in document.items() if key in known}
+        for key in ("codes", "fields"):
+            values[key] = tuple(values.get(key, ()))
+        values["tasks"] = tuple(Task.parse(task) for task in values.get("tasks", ()))
+        for key in ("since", "validation_from"):
+            if values.get(key) is not None:
+                values[key] = date.fromisoformat(values[key])
+        if values.get("model_dir") is not None:
+            values["model_dir"] = Path(values["model_dir"])
+        return cls(**values, name=name, output_dir=output_dir)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, (Task, Path)) else value

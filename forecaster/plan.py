@@ -1,0 +1,168 @@
+"""What a training run reads: the windows it draws, and for how many steps.
+
+A plan is made once, written into the run's folder, and read from there when the run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from stockllm.data.errors import ModelUnavailable, UsageError
+from stockllm.forecaster import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stockllm.data.records import Series
+    from stockllm.data.store import Store
+    from stockllm.forecaster.engines import Loaded
+    from stockllm.forecaster.options import TrainOptions
+    from stockllm.forecaster.prompts import Example
+    from stockllm.forecaster.runs import Run
+    from stockllm.forecaster.windows import Split, Window
+    from stockllm.market.companies import Company
+
+    Sources = Sequence[tuple[Series, Company]]
+
+_TAIPEI = ZoneInfo("Asia/Taipei")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run reads and for how long; ``document`` is its ``run.json``."""
+
+    training: list[examples.Row]
+    validation: list[examples.Row]
+    document: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        return int(self.document["steps"])
+
+    def sentences(self) -> list[str]:
+        """What the user should know of a plan: how much there is, how much is read, what is left out."""
+        document = self.document
+        counts = document["examples"]
+        companies = len(document["companies"])
+        sentences = [
+            f"{counts['windows']:,} windows of {companies} {'company' if companies == 1 else 'companies'}, "
+            f"{document['data_start']} to {document['data_end']}; {counts['used']:,} are read in "
+            f"{self.steps:,} steps."
+        ]
+        for kind, count in (("training", counts), ("validation", document["validation"])):
+            if count["too_long"]:
+                tasks = ", ".join(f"{number:,} of {task}" for task, number in count["too_long"].items())
+                sentences.append(
+                    f"Left out because they are longer than --max-seq-length: {tasks} {kind} windows, "
+                    f"of {count['drawn']:,} drawn."
+                )
+        if not self.validation:
+            sentences.append("Too few days are left for validation windows; nothing is validated.")
+        return sentences
+
+
+def begun(run: Run, base_hash: str) -> Plan | None:
+    """The plan of a run that began before, None for a new one.
+
+    :raises ModelUnavailable: where the base model's weights are no longer those it began with.
+    """
+    document = run.document()
+    if not document:
+        return None
+    if document["base_hash"] != base_hash:
+        raise ModelUnavailable(
+            f"The base model {document['base']} has changed since the training {run.name!r} began; "
+            f"remove {run.folder} to start anew."
+        )
+    return Plan(examples.read(run.examples), examples.read(run.validation), document)
+
+
+def draw(
+    run: Run,
+    store: Store,
+    options: TrainOptions,
+    base_hash: str,
+    split: Split,
+    sources: Sources,
+    loaded: Loaded,
+) -> Plan:
+    """Draw the examples, write them down, and only then write ``run.json``: the run has begun.
+
+    :param base_hash: of the base model's weights.
+    :param sources: the companies to train on with all their bars.
+    """
+    words = _words(store, options)
+    measure = examples.measure_with(loaded.tokenizer)
+    training = examples.draw(
+        sources,
+        options.tasks,
+        start=options.since,
+        end=split.train_end,
+        wanted=options.wanted,
+        seed=options.random_state,
+        words=words,
+        measure=measure,
+        max_tokens=options.max_seq_length,
+    )
+    validation = examples.Drawn([], 0, 0)
+    if split.validation_from is not None and options.validation_windows:
+        with contextlib.suppress(UsageError):  # none of them fits: there is nothing to validate on
+            validation = examples.draw(
+                sources,
+                options.tasks,
+                start=split.validation_from,
+                end=None,
+                wanted=options.validation_windows,
+                seed=options.random_state,
+                words=words,
+                measure=measure,
+                max_tokens=options.max_seq_length,
+            )
+    # By length, so that a batch of like lengths is padded little.
+    checked = sorted(validation.rows, key=lambda row: -row.tokens)
+    examples.save(training.rows, run.examples)
+    examples.save(checked, run.validation)
+    used = [series for series, _ in sources]
+    last_days = [series.dates[-1] for series in used]
+    document = {
+        "id": f"{run.name}-{examples.fingerprint(training.rows)[:16]}",
+        "name": run.name,
+        "options": options.document(),
+        "base": options.base,
+        "base_hash": base_hash,
+        "engine": loaded.engine,
+        "companies": [company.code for _, company in sources],
+        "data_start": max(min(series.dates[0] for series in used), options.since or date.min).isoformat(),
+        "data_end": min(max(last_days), split.train_end or date.max).isoformat(),
+        "validation_from": split.validation_from and split.validation_from.isoformat(),
+        "embargo": split.embargo,
+        "simulated": store.simulated,
+        "steps": options.steps_for(len(training.rows)),
+        "examples": training.counts(),
+        "validation": validation.counts(),
+        "begun_at": datetime.now(_TAIPEI).isoformat(timespec="seconds"),
+    }
+    run.write(document)
+    return Plan(training.rows, checked, document)
+
+
+def _words(store: Store, options: TrainOptions) -> Callable[[Window], Example]:
+    """How this run puts a window into words."""
+    from stockllm.forecaster.prompts import parse_fields, training_messages
+
+    names = parse_fields(",".join(options.fields))
+    news: dict[str, Any] = {}
+
+    def words(window: Window) -> Example:
+        context = ""
+        if options.with_news:
+            if window.code not in news:
+                news[window.code] = store.news.articles(window.code, limit=100_000)
+            context = examples.news_context(news[window.code], window.origin)
+        return training_messages(window, options.prompt, fields=names, context=context)
+
+    return words

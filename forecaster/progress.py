@@ -1,0 +1,220 @@
+"""What a training run says while it runs, and how it hears that it should stop.
+
+Every event goes to ``progress.jsonl`` in the run's folder, one JSON object a line: whoever started
+the run, the dashboard say, follows that file. The terminal gets a bar, or plain lines where stderr
+is no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType, TracebackType
+
+    from rich.progress import Progress, TaskID
+
+    from stockllm.data.paths import Home
+
+State = Literal["preparing", "training", "validating", "saving", "finished", "stopped", "failed"]
+
+#: States after which a run says nothing more.
+ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed"})
+
+PROGRESS_FILE = "progress.jsonl"
+_TAIPEI = ZoneInfo("Asia/Taipei")
+#: Seconds between two plain lines where there is no terminal.
+_PLAIN_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEvent:
+    """Where a run stands.
+
+    ``loss`` is the mean over the answer's tokens since the last event, ``eval_loss`` the same on
+    validation windows, ``eta_s`` the seconds still to go. ``text`` is a sentence for the user.
+    """
+
+    state: State
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    eval_loss: float | None = None
+    lr: float | None = None
+    tokens_per_second: float | None = None
+    eta_s: float | None = None
+    text: str = ""
+    at: str = ""
+
+
+Listener = "Callable[[TrainEvent], None]"
+
+
+def runs_folder(home: Home) -> Path:
+    """One folder per training run: its options, examples, checkpoints and progress."""
+    return home.root / "runs"
+
+
+class ProgressLog:
+    """Appends events to a run's ``progress.jsonl``, each line whole or absent."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / PROGRESS_FILE
+
+    def __call__(self, event: TrainEvent) -> None:
+        document = {key: value for key, value in asdict(event).items() if value not in (None, "")}
+        document["at"] = event.at or datetime.now(_TAIPEI).isoformat(timespec="milliseconds")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def read_progress(run: Path) -> Iterator[TrainEvent]:
+    """The events of a run so far, oldest first; none where it has not begun.
+
+    A line cut off by a kill is passed over, as are keys a later version may add.
+    """
+    path = run / PROGRESS_FILE
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            document: dict[str, Any] = json.loads(line)
+            yield TrainEvent(**{key: document[key] for key in TrainEvent.__slots__ if key in document})
+        except (ValueError, TypeError):
+            continue
+
+
+class Terminal:
+    """Shows events on stderr: a bar with its ETA on a terminal, else a plain line now and then.
+
+    A context manager; use it as the listener of `train`.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._clock = clock
+        self._said_at: float | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __call__(self, event: TrainEvent) -> None:
+        # The sentence of a run that ended badly comes with its error, once.
+        if event.text and event.state not in ("stopped", "failed"):
+            self._console.print(event.text, markup=False, soft_wrap=True)
+        if event.steps and event.state not in ENDED:
+            if self._console.is_terminal:
+                self._draw(event)
+            else:
+                self._print(event)
+        if event.state in ENDED:
+            self._close()
+
+    def _draw(self, event: TrainEvent) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=False,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(event.state, total=event.steps, figures="")
+        assert self._task is not None
+        figures = figures_of(event)
+        self._bar.update(self._task, completed=event.step, description=event.state)
+        if figures:
+            self._bar.update(self._task, figures=figures)
+
+    def _print(self, event: TrainEvent) -> None:
+        now = self._clock()
+        last = event.step == event.steps
+        if self._said_at is not None and now - self._said_at < _PLAIN_EVERY and not last:
+            return
+        if event.loss is None and event.eval_loss is None:
+            return
+        self._said_at = now
+        self._console.print(
+            f"{event.state} {event.step}/{event.steps} {figures_of(event)}", markup=False, soft_wrap=True
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def figures_of(event: TrainEvent) -> str:
+    """Loss, speed and time to go in a few words; empty where the event has none."""
+    parts = []
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.3f}")
+    if event.eval_loss is not None:
+        parts.append(f"validation loss {event.eval_loss:.3f}")
+    if event.tokens_per_second is not None:
+        parts.append(f"{event.tokens_per_second:,.0f} tokens/s")
+    if event.eta_s is not None:
+        minutes, seconds = divmod(round(event.eta_s), 60)
+        parts.append(f"{minutes}:{seconds:02d} to go")
+    return ", ".join(parts)
+
+
+class StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a wish, so that training can end with a checkpoint.
+
+    Until `patient` is set, and from the second signal on, it interrupts at once. Handlers can be
+    set in the main thread only; elsewhere this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.patient = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._heard)
+            except ValueError:  # not the main thread
+                break
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        if self.wanted or not self.patient:
+            raise KeyboardInterrupt
+        self.wanted = True

@@ -1,0 +1,339 @@
+"""LoRA fine-tuning, from the store to an adapter. `train` reads from top to bottom.
+
+A run that was stopped or killed goes on from its last checkpoint when it is started with the same
+options again: its examples lie in its folder, and their order follows from the seed alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.forecaster import cards, runs
+from stockllm.forecaster.engines import Loaded, LoraOptions, choose_engine, load, refuse_quantised
+from stockllm.forecaster.models import EMBEDDED, AdapterInfo, list_adapters, resolve_model, weights_hash
+from stockllm.forecaster.options import TrainOptions
+from stockllm.forecaster.plan import Plan, begun, draw
+from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
+from stockllm.forecaster.runs import Run
+from stockllm.forecaster.windows import Split, Task, require_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stockllm.data.paths import Home
+    from stockllm.data.records import Series
+    from stockllm.data.store import Store
+    from stockllm.market.companies import Company
+
+    Tell = Callable[[TrainEvent], None]
+
+__all__ = ["TrainOptions", "resume", "split_of", "train"]
+
+_TAIPEI = ZoneInfo("Asia/Taipei")
+
+
+def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> AdapterInfo:
+    """Fine-tune a LoRA adapter on the store's bars and put it among the home's adapters.
+
+    :raises UsageError: for options that this machine or this store cannot serve.
+    :raises NotEnoughHistory: where no company has days enough for the shortest task.
+    :raises ModelUnavailable: where the base model cannot be loaded, or changed since the run began.
+    :raises TrainingStopped: on Ctrl-C or SIGTERM; a checkpoint is kept, the message says how to go on.
+    """
+    engine = choose_engine(options.engine)
+    refuse_quantised(options.load_in_4bit, options.load_in_8bit)
+    base = resolve_model(options.base, store.home)
+    if base.base is None or base.adapter is not None:
+        raise UsageError(f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.")
+    run = _open_run(store, options)
+    split, sources = Split(), Sources()
+    if not run.document():
+        split = split_of(
+            store,
+            options.tasks,
+            since=options.since,
+            validation_from=options.validation_from,
+            validate=options.validation_windows > 0,
+        )
+        sources = _sources(store, options, split)
+
+    with run.locked(), StopRequest() as stop:
+        log = ProgressLog(run.folder)
+
+        def tell(event: TrainEvent) -> None:
+            log(event)
+            if progress is not None:
+                progress(event)
+
+        for sentence in sources.left_out:
+            tell(TrainEvent("preparing", text=f"Left out: {sentence}"))
+        info = _saved_before(store.home, run)
+        if info is None:
+            with _reported(store, run, options, tell), _engines_hushed(run):
+                tell(TrainEvent("preparing", text=f"Loading {base.name} with {engine}."))
+                loaded = load(engine, base.base, _lora(options))
+                base_hash = weights_hash(base.base)
+                plan = begun(run, base_hash)
+                if plan is None:
+                    plan = draw(run, store, options, base_hash, split, sources.bars, loaded)
+                history = _fit(loaded, run, options, plan, tell, stop)
+                tell(TrainEvent("saving", plan.steps, plan.steps))
+                info = _save(loaded, store.home, run, options, plan, history)
+        run.finish()
+        tell(TrainEvent("finished", text=f"The adapter {info.name} is ready."))
+        return info
+
+
+def resume(
+    store: Store,
+    name: str | None = None,
+    progress: Tell | None = None,
+    *,
+    output_dir: Path | None = None,
+) -> AdapterInfo:
+    """Go on with an unfinished run, by its name, by its folder, or the one touched last.
+
+    Raises what `train` raises, and UsageError where there is no such run.
+    """
+    home_runs = runs_folder(store.home)
+    if output_dir is not None:
+        run = runs.in_folder(output_dir)
+    else:
+        run = runs.latest_unfinished(home_runs) if name is None else runs.named(home_runs, name)
+    options = TrainOptions.from_document(
+        run.document()["options"],
+        name=run.name,
+        output_dir=None if run.folder.parent == home_runs else run.folder,
+    )
+    return train(store, options, progress)
+
+
+def split_of(
+    store: Store,
+    tasks: Sequence[Task],
+    *,
+    since: date | None = None,
+    validation_from: date | None = None,
+    validate: bool = True,
+) -> Split:
+    """Which days of this store train and which validate, for all companies alike.
+
+    :raises NotEnoughHistory: where the store has no prices (from ``since`` on).
+    :raises UsageError: where ``validation_from`` leaves one side empty.
+    """
+    days = [day for day in store.bars.traded() if since is None or day >= since]
+    if not days:
+        when = "" if since is None else f" from {since} on"
+        raise NotEnoughHistory(f"The store holds no prices{when}; take some in with `stockllm import PATH`.")
+    if validation_from is not None:
+        return Split.by_date(days, validation_from, max(task.future for task in tasks))
+    return Split.at_the_end(days, tasks) if validate else Split()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What there is to train on, and a sentence for each company with too few days for any task."""
+
+    bars: Sequence[tuple[Series, Company]] = ()
+    left_out: Sequence[str] = ()
+
+
+def _sources(store: Store, options: TrainOptions, split: Split) -> Sources:
+    """The bars of the companies asked for; NotEnoughHistory where none has enough."""
+    sources = []
+    short: list[NotEnoughHistory] = []
+    for code in options.codes:
+        series, company = store.bars.series(code), store.company(code)
+        try:
+            require_history(series, company, options.tasks, options.since, split.train_end)
+        except NotEnoughHistory as error:
+            short.append(error)
+            continue
+        sources.append((series, company))
+    if not sources:
+        raise short[0]
+    return Sources(sources, [str(error) for error in short])
+
+
+def _open_run(store: Store, options: TrainOptions) -> Run:
+    """The folder to train in: that of an unfinished run with the same options, or a new one.
+
+    :raises UsageError: where the name is taken by an adapter, or by a run with other options.
+    """
+    home, document = store.home, options.document()
+    if options.output_dir is None and options.name is None:
+        found = runs.find_unfinished(runs_folder(home), document)
+        if found is not None:
+            return found
+    name = options.name or _free_name(home, options, store.bars.last_date())
+    run = Run(options.output_dir or runs_folder(home) / name, name)
+    there = run.document()
+    if there and not there.get("finished"):
+        if there["options"] != document or options.name not in (None, there["name"]):
+            raise UsageError(
+                f"An unfinished training {there['name']!r} with other options lies in {run.folder}; "
+                f"{_resume_command(run, options)} goes on with it, another --name starts a new one."
+            )
+        return Run(run.folder, there["name"])
+    if (home.adapters / name).exists():
+        raise UsageError(f"There is an adapter {name!r} already; choose another --name.")
+    run.clear()
+    return run
+
+
+def _free_name(home: Home, options: TrainOptions, last: date | None) -> str:
+    """A name that says the prompt and the data's end, and tells other options apart."""
+    digest = hashlib.sha256(json.dumps(options.document(), sort_keys=True).encode()).hexdigest()[:6]
+    name = f"{options.prompt}-{'' if last is None else f'{last:%Y%m%d}-'}{digest}"
+    number = 2
+    free = name
+    while (home.adapters / free).exists():
+        free, number = f"{name}-{number}", number + 1
+    return free
+
+
+def _saved_before(home: Home, run: Run) -> AdapterInfo | None:
+    """The adapter of a run that was killed after saving it and before saying so."""
+    document = run.document()
+    if not document or not (home.adapters / run.name / cards.CARD_FILE).is_file():
+        return None
+    if cards.read_card(home.adapters / run.name).run != document["id"]:
+        raise UsageError(f"There is another adapter {run.name!r} already; choose another --name.")
+    return _listed(home, run.name)
+
+
+@contextlib.contextmanager
+def _reported(
+    store: Store, run: Run, options: TrainOptions, tell: Callable[[TrainEvent], None]
+) -> Iterator[None]:
+    """Keep the store's record of the run and say how it ended, whichever way it does."""
+    row = store.runs.start(run.name, options.document(), run.folder / PROGRESS_FILE)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sentence = _how_to_go_on(run, options)
+        tell(TrainEvent("stopped", text=sentence))
+        store.runs.finish(row, "stopped", sentence)
+        raise TrainingStopped(sentence) from None
+    except Exception as error:
+        sentence = str(error) or type(error).__name__
+        tell(TrainEvent("failed", text=sentence))
+        store.runs.finish(row, "failed", sentence)
+        raise
+    store.runs.finish(row, "done")
+
+
+@contextlib.contextmanager
+def _engines_hushed(run: Run) -> Iterator[None]:
+    """What engines print goes to a file: stdout belongs to the command's answer."""
+    with (run.folder / "engine.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        yield
+
+
+def _lora(options: TrainOptions) -> LoraOptions:
+    return LoraOptions(
+        rank=options.rank,
+        alpha=options.lora_alpha,
+        dropout=options.lora_dropout,
+        seed=options.random_state,
+        max_seq_length=options.max_seq_length,
+        load_in_4bit=options.load_in_4bit,
+        load_in_8bit=options.load_in_8bit,
+    )
+
+
+def _fit(
+    loaded: Loaded, run: Run, options: TrainOptions, plan: Plan, tell: Tell, stop: StopRequest
+) -> list[dict[str, Any]]:
+    """Train to the last step, from the last checkpoint where there is one; the trainer's log.
+
+    :raises KeyboardInterrupt: where the run was stopped before its last step.
+    """
+    from stockllm.forecaster import trainer as sft
+
+    for sentence in plan.sentences():
+        tell(TrainEvent("preparing", steps=plan.steps, text=sentence))
+    trainer, said = sft.build(loaded, run.folder, options, plan.steps, plan.training, plan.validation)
+    for sentence in said:
+        tell(TrainEvent("preparing", steps=plan.steps, text=sentence))
+    checkpoint = next(reversed(run.checkpoints()), None)
+    done = 0 if checkpoint is None else runs.step_of(checkpoint)
+    if checkpoint is not None:
+        trainer.args.eval_on_start = False
+        tell(TrainEvent("preparing", done, plan.steps, text=f"Going on from step {done} of {plan.steps}."))
+    sft.follow(trainer, tell, stop)
+    stop.patient = True
+    sft.fit(trainer, checkpoint)
+    if trainer.state.global_step < plan.steps:
+        raise KeyboardInterrupt
+    if plan.validation and not sft.validated(trainer):
+        trainer.evaluate()
+    return list(trainer.state.log_history)
+
+
+def _save(
+    loaded: Loaded,
+    home: Home,
+    run: Run,
+    options: TrainOptions,
+    plan: Plan,
+    history: list[dict[str, Any]],
+) -> AdapterInfo:
+    """Write the adapter beside its place and move it there: it is whole or absent."""
+    document = plan.document
+    home.ensure()
+    part = runs_folder(home) / f".{run.name}.adapter"
+    shutil.rmtree(part, ignore_errors=True)
+    loaded.model.save_pretrained(str(part))
+    # The tokenizer goes along: it carries the chat template that was trained with.
+    loaded.tokenizer.save_pretrained(str(part))
+    cards.write_card(
+        part,
+        cards.Card(
+            hash=weights_hash(part),
+            made_at=_now(),
+            prompt=options.prompt,
+            tasks=[str(task) for task in options.tasks],
+            losses=cards.losses_of(history),
+            flags=options.document(),
+            run=document["id"],
+            versions=cards.versions(),
+            examples=document["examples"],
+            **{key: document[key] for key in cards.FROM_RUN},
+        ),
+    )
+    os.replace(part, home.adapters / run.name)
+    return _listed(home, run.name)
+
+
+def _listed(home: Home, name: str) -> AdapterInfo:
+    return next(adapter for adapter in list_adapters(home) if adapter.name == name)
+
+
+def _how_to_go_on(run: Run, options: TrainOptions) -> str:
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        return "Training was stopped before its first checkpoint; the same command starts it anew."
+    return (
+        f"Training was stopped after step {runs.step_of(checkpoints[-1])} of {run.document()['steps']} and "
+        f"its checkpoint kept in {checkpoints[-1]}; go on with {_resume_command(run, options)}."
+    )
+
+
+def _resume_command(run: Run, options: TrainOptions) -> str:
+    where = f"--output-dir {run.folder} --resume" if options.output_dir else f"--resume {run.name}"
+    return f"`stockllm train {where}`"
+
+
+def _now() -> str:
+    return datetime.now(_TAIPEI).isoformat(timespec="seconds")

@@ -1,0 +1,237 @@
+"""TRL's SFTTrainer as stockllm uses it: what goes in, what is checked, and what it reports.
+
+Heavy: imported only when a model is about to be trained.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from stockllm.data.errors import StockllmError
+from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, trainer_class
+from stockllm.forecaster.examples import reading_order
+from stockllm.forecaster.progress import TrainEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from stockllm.forecaster.examples import Row
+    from stockllm.forecaster.options import TrainOptions
+    from stockllm.forecaster.progress import StopRequest
+
+IGNORED = -100
+
+
+def build(
+    loaded: Loaded,
+    folder: Path,
+    options: TrainOptions,
+    steps: int,
+    training: Sequence[Row],
+    validation: Sequence[Row],
+) -> tuple[Any, list[str]]:
+    """A trainer over exactly these examples, and sentences about what differs from what was asked.
+
+    Loss is on the answers alone. Examples are never cut: they were measured before, and here again.
+
+    :raises StockllmError: where the tokenised examples are not the ones that went in.
+    """
+    with quiet_imports():
+        from datasets import Dataset, disable_progress_bars
+        from transformers import PrinterCallback
+        from trl import SFTConfig
+
+    disable_progress_bars()
+    said = []
+    optim, sentence = optimiser(options.optim)
+    if sentence:
+        said.append(sentence)
+    half, dtype = _half(loaded)
+    config = SFTConfig(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        lr_scheduler_type=options.lr_scheduler_type,
+        optim=optim,
+        logging_steps=options.logging_steps,
+        logging_first_step=True,
+        save_steps=options.save_steps or _every(steps, 10, 50),
+        save_total_limit=2,
+        eval_strategy="steps" if validation else "no",
+        eval_steps=_every(steps, 4, 500) if validation else None,
+        eval_on_start=bool(validation),
+        seed=options.random_state,
+        # TRL's default of 1024 would cut answers off and then drop what is left without a word.
+        max_length=None,
+        completion_only_loss=True,
+        packing=False,
+        # The order comes from `reading_order`.
+        train_sampling_strategy="sequential",
+        use_cpu=not loaded.cuda,
+        bf16=half and dtype == "bf16",
+        fp16=half and dtype == "fp16",
+        gradient_checkpointing=loaded.cuda,
+        dataloader_pin_memory=loaded.cuda,
+        report_to="none" if options.report_to == "tensorboard" else options.report_to,
+        disable_tqdm=True,
+        dataset_num_proc=None,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = trainer_class(loaded)(
+            model=loaded.model,
+            args=config,
+            processing_class=loaded.tokenizer,
+            train_dataset=Dataset.from_list([_chat(row) for row in training]),
+            eval_dataset=Dataset.from_list([_chat(row) for row in validation]) if validation else None,
+        )
+    trainer.remove_callback(PrinterCallback)
+    check(trainer.train_dataset, training)
+    if validation:
+        check(trainer.eval_dataset, validation)
+    lengths = [row.tokens for row in training]
+    order = list(reading_order(lengths, steps * options.per_step, options.per_step, options.random_state))
+    trainer.train_dataset = trainer.train_dataset.select(order)
+    if options.report_to == "tensorboard":
+        trainer.add_callback(_tensorboard(folder / "tensorboard"))
+    return trainer, said
+
+
+def check(prepared: Any, rows: Sequence[Row]) -> None:
+    """Every example is there, whole, with its answer labelled to the last token and nothing else.
+
+    :raises StockllmError: where one is not; training on it would teach something else in silence.
+    """
+    if len(prepared) != len(rows):
+        raise StockllmError(
+            f"Of {len(rows)} examples {len(prepared)} were left after tokenising; please report this."
+        )
+    for ids, labels, row in zip(prepared["input_ids"], prepared["labels"], rows, strict=True):
+        asked = next((i for i, label in enumerate(labels) if label != IGNORED), len(labels))
+        if len(ids) != row.tokens or not 0 < asked < len(ids) or labels[asked:] != ids[asked:]:
+            raise StockllmError(
+                f"The window of {row.code} at {row.origin} ({row.task}) was not tokenised as measured; "
+                "please report this."
+            )
+
+
+def fit(trainer: Any, checkpoint: Path | None) -> None:
+    """Train, on from ``checkpoint`` where there is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+
+def validated(trainer: Any) -> bool:
+    """Whether the model as it stands now has been validated."""
+    return any(
+        entry["step"] == trainer.state.global_step
+        for entry in trainer.state.log_history
+        if "eval_loss" in entry
+    )
+
+
+def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) -> None:
+    """Have the trainer report every step, and end with a checkpoint when `stop` wants it."""
+    from transformers import TrainerCallback
+
+    per_step = trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps
+    before = [0, *accumulate(map(len, trainer.train_dataset["input_ids"]))]
+
+    class Follow(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.began = (0, 0.0)
+            self.told_to_stop = False
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.began = (state.global_step, time.monotonic())
+
+        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._hear(state)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._hear(state)
+            if stop.wanted:
+                control.should_save = control.should_training_stop = True
+            if not control.should_log:
+                tell(self._event(state))
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        ) -> None:
+            if logs and "loss" in logs:
+                tell(self._event(state, loss=logs["loss"], lr=logs.get("learning_rate")))
+
+        def on_evaluate(
+            self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
+        ) -> None:
+            if metrics and "eval_loss" in metrics:
+                tell(
+                    TrainEvent(
+                        "validating", state.global_step, state.max_steps, eval_loss=metrics["eval_loss"]
+                    )
+                )
+
+        def _hear(self, state: Any) -> None:
+            if stop.wanted and not self.told_to_stop:
+                self.told_to_stop = True
+                tell(
+                    TrainEvent(
+                        "training", state.global_step, state.max_steps, text="Stopping after this step."
+                    )
+                )
+
+        def _event(self, state: Any, loss: float | None = None, lr: float | None = None) -> TrainEvent:
+            first, since = self.began
+            done, seconds = state.global_step - first, time.monotonic() - since
+            speed = None
+            if seconds > 0:
+                read = before[min(state.global_step * per_step, len(before) - 1)] - before[first * per_step]
+                speed = read / seconds
+            eta = seconds / done * (state.max_steps - state.global_step) if done else None
+            return TrainEvent(
+                "training",
+                state.global_step,
+                state.max_steps,
+                loss=loss,
+                lr=lr,
+                tokens_per_second=speed,
+                eta_s=eta,
+            )
+
+    trainer.add_callback(Follow())
+
+
+def _chat(row: Row) -> dict[str, Any]:
+    return {"prompt": row.prompt, "completion": row.completion}
+
+
+def _every(steps: int, parts: int, limit: int) -> int:
+    """How many steps apart something happens ``parts`` times in a run, and at least every ``limit``."""
+    return min(limit, max(1, -(-steps // parts)))
+
+
+def _half(loaded: Loaded) -> tuple[bool, str]:
+    """Whether to compute in half precision, and which. On a CPU float32 is faster at this size."""
+    if not loaded.cuda:
+        return False, ""
+    import torch
+
+    return True, "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _tensorboard(folder: Path) -> Any:
+    with quiet_imports(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations import TensorBoardCallback
+
+    return TensorBoardCallback(SummaryWriter(log_dir=str(folder)))
