@@ -1,0 +1,272 @@
+"""What the dashboard shows, read from the store. Knows no screen; every function may run in a thread.
+
+Each call opens a store of its own and closes it, so that no two threads share one and a file that
+was replaced meanwhile is seen. Heavy imports wait until the first call: the dashboard paints before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from stockllm.data.errors import StockllmError
+from stockllm.market.companies import Company
+
+if TYPE_CHECKING:
+    from stockllm.data.paths import Home
+    from stockllm.data.records import Action, Article, PathForecast, Series, Signal
+    from stockllm.data.store import Store
+
+SignalRule = Literal["mean", "four-points", "edge"]
+
+#: The order of the marks in the watchlist.
+RULES: tuple[SignalRule, ...] = ("mean", "four-points", "edge")
+
+#: One verdict a rule, in the order of ``RULES``; None where there is none.
+Marks = tuple["Action | None", ...]
+
+#: Articles kept at hand for a company.
+NEWS = 30
+
+#: Days looked back for a company's last two bars; the longest holiday is eleven, halts are longer.
+_RECENT = timedelta(days=45)
+
+
+class NothingToShow(StockllmError):
+    """There is no store, or nothing in it: the dashboard shows how to begin."""
+
+    def __init__(self, reason: Literal["absent", "empty"], home: Home) -> None:
+        self.reason: Literal["absent", "empty"] = reason
+        self.path = str(home.store)
+        super().__init__(
+            f"The store {home.store} is {reason}: run `stockllm demo` or `stockllm import PATH`."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One company in the watchlist.
+
+    ``last`` is the newest close in TWD, ``change`` its move as a share of the day's reference
+    price (the close before, where none is stored); None without bars. ``marks`` holds the newest
+    verdict of each rule in the order of ``RULES``, None where a rule has given none.
+    """
+
+    company: Company
+    last: float | None
+    change: float | None
+    day: date | None
+    marks: Marks = (None, None, None)
+
+    def answers(self, query: str) -> bool:
+        """Whether code or any name contains ``query``, whatever its case."""
+        wanted = query.strip().casefold()
+        return any(wanted in name.casefold() for name in self.company.names())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """The watchlist and what it rests on. ``last`` is the newest session of the whole store."""
+
+    rows: tuple[Row, ...]
+    last: date
+    simulated: bool
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Companies with bars whose last day some rule has not judged."""
+        return tuple(row.company.code for row in self.rows if row.day is not None and None in row.marks)
+
+    def with_marks(self, marks: dict[str, Marks]) -> Board:
+        """The same board with the marks of some companies put in."""
+        rows = (replace(row, marks=marks.get(row.company.code, row.marks)) for row in self.rows)
+        return Board(tuple(rows), self.last, self.simulated)
+
+    def row(self, code: str) -> Row | None:
+        """The row of a company, None if it is not in the list."""
+        return next((row for row in self.rows if row.company.code == code), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detail:
+    """Everything about one company that the screen shows at once. Compared by identity: it holds arrays."""
+
+    company: Company
+    series: Series
+    forecast: PathForecast | None
+    signals: tuple[Signal, ...]
+    news: tuple[Article, ...]
+    simulated: bool
+
+    @property
+    def stale_forecast(self) -> bool:
+        """Whether newer bars have come since the forecast was made."""
+        return (
+            self.forecast is not None
+            and bool(len(self.series))
+            and self.forecast.as_of < self.series.dates[-1]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyState:
+    """How complete one company's bars are: counts of bars, gaps and quarantined rows."""
+
+    code: str
+    first: date | None
+    last: date | None
+    bars: int
+    gaps: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataState:
+    """How complete and how fresh the store is. ``behind`` counts the sessions that are over since
+    the last one here, ``stale`` the companies whose bars end before it."""
+
+    last: date | None
+    behind: int
+    bars: int
+    quarantined: int
+    gaps: int
+    stale: int
+    companies: tuple[CompanyState, ...]
+
+    def company(self, code: str) -> CompanyState | None:
+        """The state of one company, None if the store knows nothing of it."""
+        return next((state for state in self.companies if state.code == code), None)
+
+
+def open_store(home: Home) -> Store:
+    """The store of ``home``. NothingToShow where it is absent, StoreError where it is damaged."""
+    from stockllm.data.store import Store
+
+    if not home.store.exists():
+        raise NothingToShow("absent", home)
+    return Store.open(home, create=False)
+
+
+def load_board(home: Home) -> Board:
+    """The watchlist: the 41 and every other stock with bars, by code."""
+    with open_store(home) as store:
+        last = store.bars.last_date()
+        if last is None:
+            raise NothingToShow("empty", home)
+        companies = {company.code: company for company in store.companies()}
+        for code in store.bars.codes():
+            companies.setdefault(code, Company.bare(code))
+        signals: dict[str, list[Signal]] = {}
+        for signal in store.signals.latest():
+            signals.setdefault(signal.code, []).append(signal)
+        rows = tuple(_row(store, companies[code], signals.get(code, [])) for code in sorted(companies))
+        return Board(rows, last, store.simulated)
+
+
+def _row(store: Store, company: Company, signals: list[Signal]) -> Row:
+    span = store.bars.span(company.code)
+    if span is None:
+        return Row(company, None, None, None)
+    recent = store.bars.bars(company.code, start=max(span[0], span[1] - _RECENT))
+    bar = recent[-1]
+    before = bar.reference or (recent[-2].close if len(recent) > 1 else None)
+    change = bar.close / before - 1 if before else None
+    # A verdict on an older day says nothing about this close.
+    marks = _in_order([signal for signal in signals if signal.as_of == bar.date])
+    return Row(company, bar.close / 100, change, bar.date, marks)
+
+
+def _in_order(signals: Iterable[Signal]) -> Marks:
+    actions = {signal.rule: signal.action for signal in signals}
+    return tuple(actions.get(rule) for rule in RULES)
+
+
+def judge(home: Home, codes: Sequence[str], stop: Callable[[], bool]) -> dict[str, Marks]:
+    """The marks of companies nobody has judged on their last day. Nothing is stored.
+
+    ``stop`` is asked before each company; once it says so, what is known so far comes back.
+    """
+    from stockllm.trading.signals import signals_for
+
+    marks: dict[str, Marks] = {}
+    with open_store(home) as store:
+        for code in codes:
+            if stop():
+                break
+            forecast_id, forecast = store.ledger.latest(code) or (None, None)
+            series = store.bars.series(code)
+            marks[code] = _in_order(signals_for(series, forecast, forecast_id, store.simulated))
+    return marks
+
+
+def load_detail(home: Home, code: str) -> Detail:
+    """One company: bars, newest forecast, signals, news.
+
+    Signals that were never stored for the last bar and this forecast are judged here and not
+    stored: looking at a company changes nothing.
+    """
+    with open_store(home) as store:
+        series = store.bars.series(code)
+        forecast_id, forecast = store.ledger.latest(code) or (None, None)
+        simulated = store.simulated or (forecast is not None and forecast.simulated)
+        signals = {signal.rule: signal for signal in store.signals.latest(code)}
+        if len(series) and not _current(signals, series.dates[-1], forecast_id):
+            from stockllm.trading.signals import signals_for
+
+            signals |= {s.rule: s for s in signals_for(series, forecast, forecast_id, simulated)}
+        return Detail(
+            store.company(code),
+            series,
+            forecast,
+            tuple(signals[rule] for rule in RULES if rule in signals),
+            tuple(store.news.articles(code, limit=NEWS)),
+            simulated,
+        )
+
+
+def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | None) -> bool:
+    """Whether every rule was judged on ``day``, and none before the newest forecast was made."""
+    return all(
+        rule in signals and signals[rule].as_of == day and signals[rule].forecast_id in (None, forecast_id)
+        for rule in RULES
+    ) and (forecast_id is None or any(s.forecast_id == forecast_id for s in signals.values()))
+
+
+def load_data_state(home: Home, today: date) -> DataState:
+    """Freshness, gaps and quarantine of the whole store; the slowest of the loads."""
+    from stockllm.data.health import health
+
+    with open_store(home) as store:
+        report = health(store, today)
+    last = max((company.last for company in report.companies if company.last), default=None)
+    return DataState(
+        last,
+        min((company.stale_days for company in report.companies if company.last), default=0),
+        report.bars,
+        report.quarantined,
+        sum(company.gaps for company in report.companies),
+        sum(company.last is not None and company.last != last for company in report.companies),
+        tuple(CompanyState(c.code, c.first, c.last, c.bars, c.gaps, c.quarantined) for c in report.companies),
+    )
+
+
+#: Told how many of how many units of work are done.
+Progress = Callable[[int, int], None]
+
+
+def forecast_one(home: Home, code: str, progress: Progress) -> tuple[str, ...]:
+    """Forecasts one company into the ledger and judges it anew; returns the warnings, a sentence each.
+
+    Imports torch: seconds, the first time. Raises StockllmError with the sentence to show, and
+    whatever ``progress`` raises.
+    """
+    from stockllm.data.settings import Settings
+    from stockllm.forecaster.forecast import forecast
+    from stockllm.trading.signals import refresh_signals
+
+    with open_store(home) as store:
+        entries = forecast(store, [code], model=Settings.load(home).model, progress=progress)
+        refresh_signals(store, [code])
+    return tuple(warning for entry in entries for warning in entry.warnings)

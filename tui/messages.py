@@ -1,0 +1,74 @@
+"""What workers tell the screen. Each is posted from a thread and handled on the screen's own loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from stockllm.tui.board import Board, DataState, Detail, Marks
+
+
+@dataclass(eq=False)
+class BoardLoaded(Message):
+    """The watchlist was read."""
+
+    board: Board
+
+
+@dataclass(eq=False)
+class Judged(Message):
+    """Companies without stored signals were judged for the watchlist."""
+
+    marks: dict[str, Marks]
+
+
+@dataclass(eq=False)
+class DetailLoaded(Message):
+    """A company was read; it may no longer be the selected one."""
+
+    detail: Detail
+
+
+@dataclass(eq=False)
+class DataStateLoaded(Message):
+    """Freshness, gaps and quarantine were counted."""
+
+    state: DataState
+
+
+@dataclass(eq=False)
+class LoadFailed(Message):
+    """A read ended in an error: a StockllmError carries its sentence, anything else is unexpected."""
+
+    group: str
+    error: Exception
+
+
+@dataclass(eq=False)
+class ForecastProgress(Message):
+    """``done`` of ``total`` units of a running forecast."""
+
+    code: str
+    done: int
+    total: int
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer count makes an older one in the queue pointless."""
+        return isinstance(message, ForecastProgress)
+
+
+@dataclass(eq=False)
+class ForecastDone(Message):
+    """A forecast is in the ledger; ``warnings`` are sentences to show with it."""
+
+    code: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class ForecastFailed(Message):
+    """A forecast ended in an error; nothing was written."""
+
+    code: str
+    error: Exception

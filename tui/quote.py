@@ -1,0 +1,82 @@
+"""Two lines above the chart: which company, its last price, and the day's open, high, low, close."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from stockllm.market.companies import display
+from stockllm.tui import text
+from stockllm.tui.board import Board, Detail
+from stockllm.tui.strings import t
+from stockllm.tui.text import Language
+
+
+class Quote(Widget):
+    """The selected company's name and last session."""
+
+    detail: reactive[Detail | None] = reactive(None)
+    board: reactive[Board | None] = reactive(None)
+    language: reactive[Language] = reactive("zh")
+
+    def render(self) -> Content:
+        """Name and price above, the day's figures beneath; what does not fit is left away."""
+        if self.detail is None:
+            return Content("")
+        width = self.size.width
+        right, look = self._price()
+        title, *more = self._title()
+        room = max(1, width - cell_len(right) - 2)
+        title = text.clip(title, room)
+        about = text.join_fitting([title, *more], room).removeprefix(title)
+        gap = " " * max(1, width - cell_len(title) - cell_len(about) - cell_len(right))
+        return Content.assemble(
+            (title, "bold"),
+            (about, "$text-quiet"),
+            gap,
+            (right, f"bold {look}"),
+            "\n",
+            (self._day(width), "$text-quiet"),
+        )
+
+    def _title(self) -> list[str]:
+        """Code and name, then what there may be room for: the other name, market, industry."""
+        assert self.detail is not None
+        company = self.detail.company
+        name = display(company, self.language)
+        parts = [company.code if name == company.code else f"{company.code} {name}"]
+        other = company.name_zh if self.language == "en" else company.name_en
+        if other != name:
+            parts.append(other)
+        if company.market:
+            parts.append(t(f"quote.{company.market}", self.language))
+        if company.industry and self.language == "zh":
+            parts.append(company.industry)
+        return parts
+
+    def _price(self) -> tuple[str, str]:
+        assert self.detail is not None
+        series = self.detail.series
+        if not len(series):
+            return "", "$text-quiet"
+        last, before = float(series.close[-1]), float(series.reference[-1])
+        row = self.board.row(self.detail.company.code) if self.board else None
+        change = row.change if row and row.day == series.dates[-1] else last / before - 1
+        move = last - last / (1 + change) if change else 0.0
+        arrow, look = ("▲ ", "$up") if move > 0 else ("▼ ", "$down") if move < 0 else ("", "$text-quiet")
+        figures = f"{text.price(last)}  {arrow}{text.move(move)} ({text.percent(change)})"
+        return figures, look
+
+    def _day(self, width: int) -> str:
+        assert self.detail is not None
+        series = self.detail.series
+        if not len(series):
+            return ""
+        columns = (("open", series.open), ("high", series.high), ("low", series.low), ("close", series.close))
+        parts = [f"{t(f'quote.{name}', self.language)} {text.price(float(c[-1]))}" for name, c in columns]
+        count = t("quote.lots", self.language, count=text.lots(float(series.volume[-1])))
+        parts.append(f"{t('quote.volume', self.language)} {count}")
+        parts.append(text.day(series.dates[-1], self.language, weekday=True))
+        return text.join_fitting(parts, width, "  ")

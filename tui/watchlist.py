@@ -1,0 +1,200 @@
+"""The watchlist: one line a company, aligned in cells, however many companies there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from stockllm.market.companies import display
+from stockllm.tui import text
+from stockllm.tui.board import Board, Row
+from stockllm.tui.strings import t
+from stockllm.tui.text import Language, pad
+
+#: Mark and look of a rule's verdict.
+MARKS = {"buy": ("▲", "up"), "sell": ("▼", "down"), "hold": ("·", "quiet"), None: (" ", "quiet")}
+
+#: From this width on there is room for the last price.
+PRICE_FROM = 34
+
+
+@dataclass(eq=False)
+class Picked(Message):
+    """The cursor came to stand on a company; ``confirmed`` where that was by enter or a click."""
+
+    code: str
+    confirmed: bool = False
+
+
+class Watchlist(ScrollView, can_focus=True):
+    """Rows of the board under a heading that stays; only rows in sight are drawn.
+
+    The cursor is a company, not a line: a filter or a reload keeps it where it was if it can.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "list--head",
+        "list--row",
+        "list--cursor",
+        "list--up",
+        "list--down",
+        "list--quiet",
+    }
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, id="list.up", tooltip="Previous company"),
+        Binding("down,j", "move(1)", "Down", show=False, id="list.down", tooltip="Next company"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="list.pageup", tooltip="A page up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="list.pagedown", tooltip="A page down"),
+        Binding("home,g", "move(-100000)", "First", show=False, id="list.first", tooltip="First company"),
+        Binding("end,G", "move(100000)", "Last", show=False, id="list.last", tooltip="Last company"),
+        Binding("enter", "pick", "Select", show=False, id="list.pick", tooltip="Select this company"),
+    ]
+
+    board: reactive[Board | None] = reactive(None)
+    language: reactive[Language] = reactive("zh")
+    query_text: reactive[str] = reactive("")
+    cursor: reactive[str] = reactive("")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.rows: tuple[Row, ...] = ()
+        self._styles: dict[str, Style] = {}
+
+    def notify_style_update(self) -> None:
+        """Colours are asked for again when the theme or the colours of rise and fall change."""
+        super().notify_style_update()
+        self._styles = {}
+
+    # What is listed
+
+    def watch_board(self) -> None:
+        self._list()
+
+    def watch_query_text(self) -> None:
+        self._list()
+
+    def _list(self) -> None:
+        rows = self.board.rows if self.board else ()
+        self.rows = tuple(row for row in rows if row.answers(self.query_text))
+        self.virtual_size = Size(0, len(self.rows) + 1)
+        if self.rows and self.index is None:
+            self.cursor = self.rows[0].company.code
+            self.post_message(Picked(self.cursor))
+        self._show_cursor()
+        self.refresh()
+
+    @property
+    def index(self) -> int | None:
+        """The line of the cursor among those listed, None where it is not listed."""
+        return next((i for i, row in enumerate(self.rows) if row.company.code == self.cursor), None)
+
+    # Moving
+
+    def action_move(self, step: int) -> None:
+        """The cursor ``step`` lines down, up where negative; stops at either end."""
+        if not self.rows:
+            return
+        index = min(max((self.index or 0) + step, 0), len(self.rows) - 1)
+        if self.rows[index].company.code != self.cursor:
+            self.cursor = self.rows[index].company.code
+            self._show_cursor()
+            self.post_message(Picked(self.cursor))
+
+    def action_page(self, pages: int) -> None:
+        """As many lines as are in sight."""
+        self.action_move(pages * max(1, self.size.height - 1))
+
+    def action_pick(self) -> None:
+        """Select the company under the cursor."""
+        if self.index is not None:
+            self.post_message(Picked(self.cursor, confirmed=True))
+
+    def on_click(self, event: events.Click) -> None:
+        line = event.y - 1 + round(self.scroll_y)
+        if event.y >= 1 and 0 <= line < len(self.rows):
+            self.cursor = self.rows[line].company.code
+            self.post_message(Picked(self.cursor, confirmed=True))
+
+    def _show_cursor(self) -> None:
+        if self.index is not None and self.size.height > 1:
+            # The heading covers the first line of whatever is scrolled to.
+            self.scroll_to_region(Region(0, self.index, 1, 2), animate=False, force=True)
+
+    def on_resize(self) -> None:
+        self._show_cursor()
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """The heading, then the rows that are scrolled into sight."""
+        width = self.scrollable_content_region.width
+        if y == 0:
+            return self._strip(heading(width, self.language), "head", width)
+        index = y - 1 + round(self.scroll_y)
+        if index < len(self.rows):
+            row = self.rows[index]
+            ground = "cursor" if row.company.code == self.cursor else "row"
+            last = self.board.last if self.board else None
+            return self._strip(line(row, width, self.language, stale=row.day != last), ground, width)
+        if y == 2 and self.board is not None and not self.rows:
+            notice = t("list.empty", self.language, query=self.query_text)
+            return self._strip([(f" {notice}", "quiet")], "row", width)
+        return self._strip([], "row", width)
+
+    def _strip(self, parts: list[tuple[str, str]], ground: str, width: int) -> Strip:
+        under = self._style(ground)
+        segments = [Segment(part, under + Style(color=self._style(look).color)) for part, look in parts]
+        return Strip(segments).adjust_cell_length(width, under)
+
+    def _style(self, look: str) -> Style:
+        if look not in self._styles:
+            self._styles[look] = self.get_component_rich_style(f"list--{look}")
+        return self._styles[look]
+
+
+def heading(width: int, language: Language) -> list[tuple[str, str]]:
+    """The heading, in the columns of ``line``."""
+    name, priced = _columns(width)
+    cells = [" ", pad(t("list.code", language), 5), pad(t("list.name", language), name), " "]
+    if priced:
+        cells.append(pad(t("list.last", language), 9, "right") + " ")
+    cells += [pad(t("list.change", language), 7, "right"), " ", pad(t("list.signal", language), 4)]
+    return [("".join(cells), "head")]
+
+
+def line(row: Row, width: int, language: Language, stale: bool = False) -> list[tuple[str, str]]:
+    """One company in exactly ``width`` cells (23 at least) as (text, look).
+
+    Figures of a company whose bars end before the others' are drawn quietly: they are not today's.
+    """
+    name, priced = _columns(width)
+    change = row.change or 0.0
+    look = "quiet" if stale or not change else "up" if change > 0 else "down"
+    shown = display(row.company, language)
+    parts = [
+        (" " + pad(row.company.code, 5), "quiet"),
+        (pad(shown, name) + " ", "row"),
+    ]
+    if priced:
+        last = "–" if row.last is None else text.price(row.last)
+        parts.append((pad(last, 9, "right") + " ", look))
+    parts.append((pad(text.percent(row.change), 7, "right") + " ", look))
+    parts += [MARKS[mark] for mark in row.marks]
+    return [*parts, (" ", "row")]
+
+
+def _columns(width: int) -> tuple[int, bool]:
+    """The width of the name column and whether the last price has one."""
+    priced = width >= PRICE_FROM
+    return max(1, width - (1 + 5 + 1 + 7 + 1 + 3 + 1) - (10 if priced else 0)), priced
