@@ -36,6 +36,8 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "dismiss", "Close", id="help.close", tooltip="Close the help"),
+        # A modal screen hides the keys of the app.
+        Binding("l", "app.language", "Language", id="help.language", tooltip="Chinese or English"),
     ]
 
     language: reactive[Language] = reactive("zh")

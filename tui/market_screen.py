@@ -267,9 +267,12 @@ class MarketScreen(Screen[None]):
         if self.running is not None:
             name = self.name_of(self.running[0])
             self.notify(t("toast.busy", self.language, name=name), severity="warning")
-        elif self.selected and self.detail is not None:
-            self.running = (self.selected, 0, 0)
-            self.make_forecast(self.selected)
+            return
+        # The cursor, not what is shown: keys may be quicker than the reads they ask for.
+        code = self.query_one(Watchlist).cursor
+        if code:
+            self.running = (code, 0, 0)
+            self.make_forecast(code)
 
     def action_zoom(self, step: int) -> None:
         """Nearer or farther."""

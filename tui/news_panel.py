@@ -31,7 +31,7 @@ class NewsPanel(Panel):
         now = self.now()
         ages = [text.age(article.published_at, now, self.language) for article in self.detail.news[:height]]
         margin = max(cell_len(age) for age in ages)
-        source = min(14, max(6, width // 5))
+        source = min(14, max(8, width // 5))
         lines: list[Line] = []
         for article, age in zip(self.detail.news, ages, strict=False):
             title = " ".join(article.title.split())

@@ -22,7 +22,7 @@ AVERAGES = (5, 20, 60)
 SPACINGS = (1, 2, 3, 4, 5, 7, 9)
 
 #: Rows between two price labels, at least.
-TICK_ROWS = 4
+TICK_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,36 +12,15 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from stockllm.tui import plot
+from stockllm.tui import candles, plot
 from stockllm.tui.axis import date_labels
 from stockllm.tui.canvas import PLAIN, Canvas, Dots
-from stockllm.tui.plot import Columns, ConePoint, Halves, Ohlcv, Picture, Scale
+from stockllm.tui.plot import Columns, ConePoint, Picture, Scale
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language, level, price, short_lots
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series
-
-#: Glyph of a cell by what its upper and lower half hold: 0 nothing, 1 wick, 2 body.
-LINES = {
-    (0, 0): " ",
-    (0, 1): "╷",
-    (1, 0): "╵",
-    (1, 1): "│",
-    (0, 2): "╻",
-    (2, 0): "╹",
-    (2, 2): "┃",
-    (1, 2): "╽",
-    (2, 1): "╿",
-}
-
-#: The same for a body as wide as its cell. No glyph shows a wick and such a body in one cell; the
-#: line form at least keeps them joined.
-BLOCKS = LINES | {(0, 2): "▄", (2, 0): "▀", (2, 2): "█"}
-
-#: The left and right cell of a body that ends in the middle of a cell, by (upper, lower) half.
-LEFT = {(1, 1): "▐", (1, 0): "▝", (0, 1): "▗"}
-RIGHT = {(1, 1): "▌", (1, 0): "▘", (0, 1): "▖"}
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
@@ -126,74 +105,13 @@ def _columns(series: Series, forecast: PathForecast | None, area: Frame, spacing
 def _candles(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale) -> None:
     for slot, bar in enumerate(picture.bars):
         ink = "up" if bar.rising else "down"
-        _candle(canvas, area.legend, columns.start(slot), columns.cells(slot), plot.halves(scale, bar), ink)
+        shape = plot.halves(scale, bar)
+        candles.solid(canvas, area.legend, columns.start(slot), columns.cells(slot), shape, ink)
     for slot, candle in picture.candles:
         if slot < columns.history + columns.future:
-            _hollow(canvas, area.legend, columns.start(slot), columns.cells(slot), scale, candle)
-
-
-def _candle(canvas: Canvas, top: int, x: int, cells: int, shape: Halves, ink: str) -> None:
-    """One observed candle. Bodies: a heavy line in one cell, else blocks with a gap to the next."""
-    glyphs = LINES if cells == 1 else BLOCKS
-    shape = _joined(shape) if cells > 2 else shape
-    centre = x + (cells - 1) // 2
-    sides = (cells - 1) // 2 if cells < 7 else (cells - 2) // 2
-    for row in range(shape.top // 2, shape.bottom // 2 + 1):
-        parts = tuple(
-            (shape.top <= half <= shape.bottom) + (shape.body_top <= half <= shape.body_bottom)
-            for half in (row * 2, row * 2 + 1)
-        )
-        canvas.put(top + row, centre, glyphs[parts[0], parts[1]], ink)
-        body = (int(parts[0] == 2), int(parts[1] == 2))
-        if not any(body):
-            continue
-        for side in range(1, sides + 1):
-            outermost = side == sides and cells % 2 == 1 and cells < 7
-            full = BLOCKS[body[0] * 2, body[1] * 2]
-            canvas.put(top + row, centre - side, LEFT[body] if outermost else full, ink)
-            canvas.put(top + row, centre + side, RIGHT[body] if outermost else full, ink)
-
-
-def _joined(shape: Halves) -> Halves:
-    """A wide body ends with its cell where a wick goes on, so that the two stay joined.
-
-    The end of the cell inside the body is the nearer one: the error is less than half a row. A
-    body of a single cell keeps its halves.
-    """
-    body_top, body_bottom = shape.body_top, shape.body_bottom
-    if shape.top < body_top and body_top % 2 == 1 and body_top < body_bottom:
-        body_top += 1
-    if shape.bottom > body_bottom and body_bottom % 2 == 0 and body_top < body_bottom:
-        body_bottom -= 1
-    return Halves(shape.top, body_top, body_bottom, shape.bottom)
-
-
-def _hollow(canvas: Canvas, top: int, x: int, cells: int, scale: Scale, candle: Ohlcv) -> None:
-    """One forecast candle: a box three cells wide, or a double line where there is one cell."""
-    ink = "up" if candle.rising else "down"
-    centre = x + (cells - 1) // 2
-    shape = plot.halves(scale, candle)
-    first, last = shape.body_top // 2, shape.body_bottom // 2
-    for row in range(shape.top // 2, shape.bottom // 2 + 1):
-        above, below = row > shape.top // 2, row < shape.bottom // 2
-        if not first <= row <= last:
-            half = (int(shape.top <= row * 2), int(row * 2 + 1 <= shape.bottom))
-            canvas.put(top + row, centre, LINES[half], ink)
-        elif cells < 3:
-            canvas.put(top + row, centre, "║", ink)
-        else:
-            box = _box(row == first, row == last, above, below)
-            canvas.text(top + row, centre - 1, box, ink)
-
-
-def _box(first: bool, last: bool, above: bool, below: bool) -> str:
-    if first and last:
-        return {(1, 1): "╶┼╴", (1, 0): "╶┴╴", (0, 1): "╶┬╴", (0, 0): "╶─╴"}[above, below]
-    if first:
-        return "┌┴┐" if above else "┌─┐"
-    if last:
-        return "└┬┘" if below else "└─┘"
-    return "│ │"
+            ink = "up" if candle.rising else "down"
+            shape = plot.halves(scale, candle)
+            candles.hollow(canvas, area.legend, columns.start(slot), columns.cells(slot), shape, ink)
 
 
 def _averages(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale) -> None:
@@ -304,6 +222,8 @@ def _price_axis(canvas: Canvas, area: Frame, picture: Picture, scale: Scale) -> 
     marks = plot.ticks(scale)
     places = next((d for d in (0, 1) if all(round(p, d) == p for p, _ in marks)), 2)
     for value, row in marks:
+        if row in taken:  # a line under a forecast's figure would pass for its height
+            continue
         tag(row, f" {value:,.{places}f}", "axis", None)
         for x in range(area.plot_width):
             if canvas.free(area.legend + row, x) and canvas.grounds[area.legend + row][x] == PLAIN:

@@ -16,7 +16,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "header.loading": ("讀取資料中…", "reading the store…"),
     "header.forecasting": ("預測中…", "forecasting…"),
     # watchlist
-    "list.title": ("自選股", "Watchlist"),
     "list.code": ("代號", "Code"),
     "list.name": ("名稱", "Name"),
     "list.last": ("收盤", "Close"),
@@ -34,7 +33,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "quote.TWSE": ("上市", "TWSE"),
     "quote.TPEx": ("上櫃", "TPEx"),
     # chart
-    "chart.title": ("日線", "Daily"),
     "chart.sessions": ("日線 {count} 日", "{count} days"),
     "chart.forecast": ("預測 ▸", "Forecast ▸"),
     "chart.volume": ("成交量 {lots}張", "Volume {lots} lots"),
@@ -76,7 +74,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "panel.signals": ("訊號", "Signals"),
     "panel.news": ("新聞", "News"),
     "panel.data": ("資料狀態", "Data"),
-    "panel.next": ("p 換頁", "p next"),
     "signal.buy": ("買進", "BUY"),
     "signal.sell": ("賣出", "SELL"),
     "signal.hold": ("觀望", "HOLD"),
@@ -91,7 +88,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "data.today": ("已是最新", "up to date"),
     "data.behind": ("落後 {count} 個交易日", "{count} sessions behind"),
     "data.market": ("全部 {count} 檔", "All {count} stocks"),
-    "data.own": ("{code} {name}", "{code} {name}"),
     "data.bars": ("K線", "bars"),
     "data.gaps": ("缺漏", "gaps"),
     "data.quarantined": ("隔離", "quarantined"),
@@ -108,7 +104,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "key.panel": ("換頁", "Panel"),
     "key.help": ("說明", "Help"),
     "key.quit": ("離開", "Quit"),
-    "key.back": ("返回", "Back"),
     "help.title": ("鍵盤說明", "Keys"),
     "help.move": ("上下移動，右側隨即換成該檔股票", "move; the chart follows"),
     "help.enter": ("選取；在篩選欄中則回到清單", "select; in the filter, back to the list"),
@@ -156,7 +151,6 @@ TABLE: dict[str, tuple[str, str]] = {
     "toast.forecast_failed": ("預測失敗", "The forecast failed"),
     "toast.load_failed": ("讀取失敗", "Reading failed"),
     "toast.busy": ("正在預測 {name}，請稍候", "{name} is being forecast: one moment"),
-    "toast.reloaded": ("已重新讀取", "Read again"),
     "toast.unexpected": (
         "發生未預期的錯誤（{kind}），詳情寫在 {log}。",
         "Something unexpected happened ({kind}); the details are in {log}.",

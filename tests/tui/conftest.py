@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Action, Article, Bar, PathForecast, Signal
+from stockllm.data.records import Action, Article, Bar, PathForecast, Series, Signal
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.market.ticks import round_to_tick
@@ -180,3 +183,58 @@ def make_app() -> Callable[..., StockApp]:
         return StockApp(home, **(given | settings))  # type: ignore[arg-type]
 
     return make
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Waits until every worker has ended and every message it sent has been handled."""
+    while True:
+        await pilot.pause()
+        working = [worker for worker in pilot.app.workers if not worker.is_finished]
+        if not working:
+            break
+        for worker in working:
+            with suppress(WorkerCancelled):
+                await worker.wait()
+    await pilot.pause()
+
+
+@pytest.fixture
+def settle() -> Callable[[Pilot[None]], Awaitable[None]]:
+    """The function above, for tests."""
+    return settled
+
+
+@pytest.fixture(scope="session")
+def bars() -> list[Bar]:
+    """The bars of 2330."""
+    return walk("2330", 150_000)
+
+
+@pytest.fixture(scope="session")
+def forecast(bars: list[Bar]) -> PathForecast:
+    """Five days after the last bar."""
+    return path_forecast(bars)
+
+
+@pytest.fixture(scope="session")
+def long_forecast(bars: list[Bar]) -> PathForecast:
+    """A month after the last bar."""
+    return path_forecast(bars, horizon=20)
+
+
+@pytest.fixture(scope="session")
+def series(bars: list[Bar]) -> Series:
+    """The same bars as columns."""
+    columns = np.array([(b.open, b.high, b.low, b.close) for b in bars], dtype=np.float64).T / 100
+    opened, high, low, close = columns
+    volume = np.array([bar.volume for bar in bars], dtype=np.float64)
+    before = np.concatenate([opened[:1], close[:-1]])
+    return Series("2330", tuple(bar.date for bar in bars), opened, high, low, close, volume, before)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same market in a store that calls itself simulated."""
+    home = Home(tmp_path_factory.mktemp("simulated"))
+    fill(home, simulated=True)
+    return home.root

@@ -1,0 +1,398 @@
+"""Every key of the dashboard, pressed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from stockllm.data.errors import ModelUnavailable
+from stockllm.data.paths import Home
+from stockllm.data.records import PathForecast
+from stockllm.data.store import Store
+from stockllm.tui.app import StockApp
+from stockllm.tui.chart import CandleChart
+from stockllm.tui.forecast_line import ForecastLine
+from stockllm.tui.help_screen import HelpScreen
+from stockllm.tui.key_bar import KEYS, KeyBar
+from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.quote import Quote
+from stockllm.tui.top_bar import TopBar
+from stockllm.tui.watchlist import Watchlist
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+MakeApp = Callable[..., StockApp]
+WIDE = (160, 50)
+
+
+def market(app: StockApp) -> MarketScreen:
+    """The market screen, wherever it is in the stack."""
+    return next(screen for screen in app.screen_stack if isinstance(screen, MarketScreen))
+
+
+def shown(app: StockApp, kind: type[Quote | TopBar | KeyBar | ForecastLine]) -> str:
+    return market(app).query_one(kind).render().plain
+
+
+def chart_text(app: StockApp) -> str:
+    chart = market(app).query_one(CandleChart)
+    return "\n".join(chart.render_line(y).text for y in range(chart.size.height))
+
+
+def toasts(app: StockApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+async def test_it_opens_on_the_first_company_with_everything_read(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        screen = market(app)
+        assert screen.selected == "2301"
+        assert screen.detail is not None
+        assert screen.state is not None
+        assert "光寶科" in shown(app, Quote)
+        assert "2026-03-31" in shown(app, TopBar)
+        assert toasts(app) == []
+
+
+async def test_moving_in_the_list_shows_each_company(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        codes = [row.company.code for row in market(app).query_one(Watchlist).rows]
+        for key, index in (
+            ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("up", 0), ("end", 40), ("down", 40), ("home", 0),
+            ("pagedown", 40), ("pageup", 0), ("down", 1), ("enter", 1),
+        ):  # fmt: skip
+            await pilot.press(key)
+            await settle(pilot)
+            detail = market(app).detail
+            assert detail is not None
+            assert market(app).selected == codes[index], key
+            assert detail.company.code == codes[index], key
+
+
+async def test_the_list_scrolls_with_the_cursor_under_its_heading(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        watchlist = market(app).query_one(Watchlist)
+        for key in ("end", *["up"] * 20, "home"):
+            await pilot.press(key)
+            await pilot.pause()
+            lines = [watchlist.render_line(y).text for y in range(watchlist.size.height)]
+            assert lines[0].split()[0] == "代號"
+            assert any(line.split()[:1] == [watchlist.cursor] for line in lines[1:]), key
+
+
+async def test_a_click_selects(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.click(Watchlist, offset=(5, 6))
+        await settle(pilot)
+        assert market(app).selected == "2330"
+
+
+async def test_l_switches_the_language_everywhere_and_back(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        panels = [panel.border_title for panel in market(app).query(".panel")]
+        await pilot.press("l")
+        await settle(pilot)
+        assert "LITEON" in shown(app, Quote)
+        assert "Forecast" in shown(app, KeyBar)
+        assert "Volume" in chart_text(app)
+        assert all(p != q.border_title for p, q in zip(panels, market(app).query(".panel"), strict=True))
+        await pilot.press("l")
+        await settle(pilot)
+        assert "光寶科" in shown(app, Quote)
+        assert "成交量" in chart_text(app)
+
+
+async def test_c_swaps_red_and_green_in_list_and_chart(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        chart = market(app).query_one(CandleChart)
+        names = ("chart--up", "chart--down")
+        before = [chart.get_component_rich_style(name).color for name in names]
+        strip = chart.render_line(10)
+        await pilot.press("c")
+        await settle(pilot)
+        assert [chart.get_component_rich_style(name).color for name in names] == before[::-1]
+        assert chart.render_line(10).text == strip.text
+        inks = [{str(s.style) for line in range(40) for s in chart.render_line(line)} for _ in (0,)]
+        assert inks
+        assert toasts(app) == ["綠漲紅跌"]
+
+
+@pytest.mark.parametrize(
+    ("nearer", "farther"), [("plus", "minus"), ("right_square_bracket", "left_square_bracket")]
+)
+async def test_zoom_keys_change_the_days_in_view(
+    home: Home, make_app: MakeApp, settle: Settle, nearer: str, farther: str
+) -> None:
+    def days() -> int:
+        return int(chart_text(app).split("日線 ")[1].split()[0])
+
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        start = days()
+        await pilot.press(nearer)
+        await settle(pilot)
+        near = days()
+        await pilot.press(farther, farther)
+        await settle(pilot)
+        assert near < start < days()
+        await pilot.press(*[farther] * 9, *[nearer] * 12)
+        await settle(pilot)
+        assert days() < near
+
+
+async def test_slash_filters_enter_keeps_and_escape_clears(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        watchlist, box = market(app).query_one(Watchlist), market(app).query_one("#filter", Input)
+        assert not box.display
+        await pilot.press("slash", *"tsmc")
+        await settle(pilot)
+        assert box.display
+        assert [row.company.code for row in watchlist.rows] == ["2330"]
+        assert market(app).selected == "2330"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert watchlist.has_focus
+        assert box.display
+        await pilot.press("slash", *"zzz")
+        await settle(pilot)
+        assert watchlist.rows == ()
+        assert "「zzz」" in watchlist.render_line(2).text
+        await pilot.press("escape")
+        await settle(pilot)
+        assert not box.display
+        assert len(watchlist.rows) == 41
+        assert market(app).selected == "2330"
+
+
+async def test_the_filter_takes_chinese(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("slash")
+        market(app).query_one("#filter", Input).value = "聯發"
+        await settle(pilot)
+        assert [row.company.code for row in market(app).query_one(Watchlist).rows] == ["2454"]
+
+
+async def test_r_reads_the_store_again(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("end")
+        await settle(pilot)
+        with Store.open(home) as store:
+            store.set_simulated(False)
+            bars = store.bars.bars("9921")
+            later = type(bars[-1])(
+                "9921", bars[-1].date.replace(month=4, day=1), *(4 * [12_300]), 5000, "test"
+            )
+            store.bars.put([later])
+        await pilot.press("r")
+        await settle(pilot)
+        assert market(app).selected == "9921"
+        assert "123.0" in shown(app, Quote)
+        assert "2026-04-01" in shown(app, TopBar)
+
+
+async def test_p_turns_the_panels_of_a_small_window(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        seen = []
+        for _ in range(4):
+            panels = [p.border_title for p in market(app).query("#info .panel") if p.display and p.size.width]
+            seen.append(panels)
+            await pilot.press("p")
+            await settle(pilot)
+        assert seen == [[" 訊號 "], [" 新聞 "], [" 資料狀態 "], [" 訊號 "]]
+
+
+@pytest.mark.parametrize("closing", ["escape", "question_mark", "q"])
+async def test_question_mark_opens_the_help_in_the_language(
+    home: Home, make_app: MakeApp, settle: Settle, closing: str
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("l", "question_mark")
+        await settle(pilot)
+        assert isinstance(app.screen, HelpScreen)
+        text = str(app.screen.query_one("#help-text", Static).render())
+        assert all(key in text for key, _, _ in KEYS if key != "+-")
+        assert "forecast this stock" in text
+        await pilot.press("l")
+        await settle(pilot)
+        assert "預測目前這檔股票" in str(app.screen.query_one("#help-text", Static).render())
+        await pilot.press(closing)
+        await settle(pilot)
+        assert isinstance(app.screen, MarketScreen)
+
+
+async def test_q_quits(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+class Model:
+    """Stands for the forecaster: waits to be let go, then freezes the forecast it was given."""
+
+    def __init__(self, forecast: PathForecast | None, error: Exception | None = None) -> None:
+        self.forecast = forecast
+        self.error = error
+        self.go = threading.Event()
+        self.reported = threading.Event()
+        self.asked: list[str] = []
+
+    def __call__(self, home: Home, code: str, progress: Callable[[int, int], None]) -> tuple[str, ...]:
+        self.asked.append(code)
+        progress(1, 3)
+        self.reported.set()
+        assert self.go.wait(20)
+        progress(3, 3)
+        if self.error is not None:
+            raise self.error
+        assert self.forecast is not None
+        with Store.open(home) as store:
+            store.ledger.freeze(self.forecast, "fresh")
+        return ("The data ends on 2026-03-31.",)
+
+
+def renamed(forecast: PathForecast, code: str) -> PathForecast:
+    return PathForecast(**{name: getattr(forecast, name) for name in forecast.__slots__} | {"code": code})
+
+
+async def test_f_forecasts_in_a_worker_and_the_cone_appears(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast
+) -> None:
+    model = Model(renamed(forecast, "2301"))
+    app = make_app(home, forecaster=model)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        assert "尚無預測" in shown(app, ForecastLine)
+        await pilot.press("f")
+        while not model.reported.is_set() or "1/3" not in shown(app, ForecastLine):
+            await pilot.pause()
+        workers = [worker for worker in app.workers if worker.group == "forecast"]
+        assert [worker.is_running for worker in workers] == [True]
+        assert "預測中" in shown(app, TopBar)
+        await pilot.press("down", "f")
+        await pilot.pause()
+        assert toasts(app) == ["正在預測 2301 光寶科，請稍候"]
+        await pilot.press("up")
+        model.go.set()
+        await settle(pilot)
+        assert model.asked == ["2301"]
+        assert market(app).running is None
+        detail = market(app).detail
+        assert detail is not None
+        assert detail.forecast is not None
+        assert "80% 區間" in shown(app, ForecastLine)
+        assert "99 條路徑" in shown(app, ForecastLine)
+        assert "預測 ▸" in chart_text(app)
+        assert toasts(app)[1:] == ["2301 光寶科 預測完成", "The data ends on 2026-03-31."]
+
+
+async def test_f_means_the_company_under_the_cursor_however_quick_the_keys(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast
+) -> None:
+    model = Model(forecast)
+    model.go.set()
+    app = make_app(home, forecaster=model)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        for _ in range(5):
+            market(app).query_one(Watchlist).action_move(1)
+        market(app).action_forecast()
+        await settle(pilot)
+        assert model.asked == ["2330"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ModelUnavailable("No base model is in its place: run make demo."), "No base model is in its place"),
+        (RuntimeError("boom"), "發生未預期的錯誤（RuntimeError）"),
+    ],
+)
+async def test_a_failed_forecast_is_one_sentence_and_the_dashboard_goes_on(
+    home: Home, make_app: MakeApp, settle: Settle, error: Exception, sentence: str
+) -> None:
+    model = Model(None, error)
+    model.go.set()
+    app = make_app(home, forecaster=model)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("f")
+        await settle(pilot)
+        assert len(toasts(app)) == 1
+        assert toasts(app)[0].startswith(sentence)
+        assert "Traceback" not in toasts(app)[0]
+        assert market(app).running is None
+        await pilot.press("down")
+        await settle(pilot)
+        assert market(app).selected == "2303"
+
+
+async def test_leaving_stops_a_forecast_at_its_next_report(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast
+) -> None:
+    model = Model(forecast)
+    app = make_app(home, forecaster=model)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("f")
+        while not model.reported.is_set():
+            await pilot.pause()
+        app.workers.cancel_group(market(app), "forecast")
+        model.go.set()
+        await settle(pilot)
+    with Store.open(home) as store:
+        assert len(store.ledger.list("2330")) == 1
+
+
+async def test_every_key_has_a_name_and_a_tooltip_and_the_footer_fits(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    for kind in (StockApp, MarketScreen, Watchlist, HelpScreen):
+        for binding in kind.BINDINGS:
+            assert getattr(binding, "id", None)
+            assert getattr(binding, "tooltip", None)
+    for width in (40, 60, 80, 100, 160):
+        app = make_app(home)
+        async with app.run_test(size=(width, 24)) as pilot:
+            await pilot.pause()
+            for _ in ("zh", "en"):
+                bar = market(app).query_one(KeyBar).render()
+                assert bar.cell_length <= width
+                assert bar.plain.rstrip().endswith(("離開", "Quit"))
+                await pilot.press("l")
+                await pilot.pause()

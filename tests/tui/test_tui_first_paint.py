@@ -1,0 +1,55 @@
+"""The dashboard is on the screen before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROBE = """
+import asyncio, json, sys, time
+from pathlib import Path
+from stockllm.data.paths import Home
+from stockllm.data.settings import Settings
+from stockllm.tui.app import StockApp
+
+HEAVY = ("torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock", "pyarrow")
+
+async def measure():
+    home = Home(Path(sys.argv[1]))
+    settings = Settings.load(home)
+    app = StockApp(home, language=settings.language, up_colour=settings.up_colour)
+    async with app.run_test(size=(160, 50)) as pilot:
+        painted = time.process_time()
+        while app.screen.detail is None or app.screen.state is None:
+            await pilot.pause()
+        await pilot.pause()
+    heavy = [name for name in HEAVY if name in sys.modules]
+    print(json.dumps({"painted": painted, "filled": time.process_time(), "heavy": heavy}))
+
+asyncio.run(measure())
+"""
+
+
+def test_first_paint_is_quick_and_imports_nothing_heavy(filled: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROBE, str(filled)], capture_output=True, text=True, timeout=120, check=True
+    )
+    figures = json.loads(run.stdout.strip().splitlines()[-1])
+    assert figures["heavy"] == []
+    # CPU seconds from the start of the process; a machine that is busy elsewhere does not count.
+    assert figures["painted"] < 1.0
+
+
+def test_help_imports_not_even_textuals_screen_drivers_or_the_store() -> None:
+    code = (
+        "import sys\n"
+        "from stockllm.tui.app import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'sqlalchemy', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.strip().splitlines()[-1] == "[]"

@@ -1,0 +1,47 @@
+"""Both languages say everything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stockllm.tui import strings
+from stockllm.tui.strings import TABLE, t
+
+TUI = Path(strings.__file__).parent
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_both_languages_have_every_text_and_the_same_figures(key: str) -> None:
+    zh, en = TABLE[key]
+    assert zh.strip()
+    assert en.strip()
+    assert set(re.findall(r"{(\w+)}", zh)) == set(re.findall(r"{(\w+)}", en))
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_chinese_is_traditional(key: str) -> None:
+    simplified = "预测讯号开闭资料时间没读数据股价涨跌买卖观请载错误确认设置"
+    traditional = "預測訊號開閉資料時間沒讀數據股價漲跌買賣觀請載錯誤確認設置"
+    only_simplified = set(simplified) - set(traditional)
+    assert not only_simplified & set(TABLE[key][0])
+
+
+def test_every_key_that_the_code_names_is_in_the_table_and_none_is_idle() -> None:
+    files = [path for path in TUI.glob("*.py") if path.name != "strings.py"]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    named = set(re.findall(r'\bt\(\s*"([^"]+)"', source))
+    assert named
+    assert named <= set(TABLE)
+    formed = tuple(set(re.findall(r"""f["']([a-z]+\.[a-z_.]*)\{""", source)))
+    quoted = set(re.findall(r"""["']([a-z]+\.[\w.-]+)["']""", source))
+    assert {key for key in TABLE if key not in quoted and not key.startswith(formed)} == set()
+
+
+def test_figures_are_filled_in() -> None:
+    assert t("header.companies", "zh", count=41) == "41 檔"
+    assert t("header.companies", "en", count=41) == "41 stocks"
+    with pytest.raises(KeyError):
+        t("no.such.key", "zh")

@@ -1,0 +1,166 @@
+"""What is seen when there is nothing to see, or something is wrong. Never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from stockllm.data.paths import Home
+from stockllm.data.store import Store
+from stockllm.tui import board
+from stockllm.tui.app import StockApp, main
+from stockllm.tui.guide_screen import GuideScreen
+from stockllm.tui.market_screen import MarketScreen
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+MakeApp = Callable[..., StockApp]
+
+
+def guide(app: StockApp) -> str:
+    assert isinstance(app.screen, GuideScreen)
+    return str(app.screen.query_one("#guide", Static).render())
+
+
+async def test_without_a_store_it_shows_how_to_begin_in_both_languages(
+    bare_home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(bare_home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        text = guide(app)
+        assert "stockllm demo" in text
+        assert "stockllm import PATH" in text
+        assert "這裡還沒有資料庫" in text
+        await pilot.press("l")
+        await settle(pilot)
+        assert "There is no store yet" in guide(app)
+    assert not bare_home.root.exists()
+
+
+async def test_an_empty_store_shows_the_guide_and_r_finds_the_data_that_came(
+    filled: Path, bare_home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    Store.open(bare_home).close()
+    app = make_app(bare_home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "資料庫是空的" in guide(app)
+        await pilot.press("r")
+        await settle(pilot)
+        assert "資料庫是空的" in guide(app)
+        bare_home.store.write_bytes((filled / "store.sqlite").read_bytes())
+        await pilot.press("r")
+        await settle(pilot)
+        assert isinstance(app.screen, MarketScreen)
+        assert app.screen.detail is not None
+
+
+@pytest.mark.parametrize("damage", ["text", "torn", "folder"])
+async def test_a_corrupt_store_is_a_sentence(
+    home: Home, make_app: MakeApp, settle: Settle, damage: str
+) -> None:
+    if damage == "text":
+        home.store.write_text("this was never a database\n" * 200)
+    elif damage == "torn":
+        home.store.write_bytes(home.store.read_bytes()[:5000] + b"\x00" * 20_000)
+    else:
+        home.store.unlink()
+        home.store.mkdir()
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        text = guide(app)
+        assert "資料庫無法讀取" in text
+        assert "store.sqlite" in text
+        assert "Traceback" not in text
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+async def test_a_store_that_breaks_while_open_is_a_toast(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        home.store.write_text("gone\n" * 1000)
+        await pilot.press("down")
+        await settle(pilot)
+        messages = [note.message for note in app._notifications]
+        assert len(messages) == 1
+        assert "store.sqlite" in messages[0]
+        assert isinstance(app.screen, MarketScreen)
+
+
+@pytest.mark.parametrize("step", ["load_board", "load_detail", "load_data_state"])
+async def test_an_unexpected_error_names_the_log_and_nothing_else_breaks(
+    home: Home, make_app: MakeApp, settle: Settle, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(board, step, broken)
+    app = make_app(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        messages = [note.message for note in app._notifications]
+        assert len(messages) == 1
+        assert "ZeroDivisionError" in messages[0]
+        assert "tui.log" in messages[0]
+
+
+async def test_a_company_without_bars_says_so(
+    tmp_path: Path, make_app: MakeApp, settle: Settle, filled: Path
+) -> None:
+    home = Home(tmp_path / "few")
+    with Store.open(Home(filled)) as full, Store.open(home) as store:
+        store.bars.put(full.bars.bars("2330"))
+    app = make_app(home)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, MarketScreen)
+        chart = screen.query_one("#chart")
+        text = "\n".join(chart.render_line(y).text for y in range(chart.size.height))
+        assert "還沒有價格資料" in text
+
+
+@pytest.mark.parametrize("size", [(20, 6), (30, 10), (60, 16), (80, 12), (250, 80)])
+async def test_odd_sizes_do_not_break_it(
+    home: Home, make_app: MakeApp, settle: Settle, size: tuple[int, int]
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("plus", "down", "p")
+        await settle(pilot)
+        await pilot.resize_terminal(100, 30)
+        await settle(pilot)
+        assert [note.message for note in app._notifications] == []
+
+
+def test_wrong_settings_are_a_sentence_before_the_screen_is_taken(
+    home_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home_dir.mkdir()
+    (home_dir / "settings.toml").write_text('language = "fr"\n')
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert "language" in said
+    assert "\n" not in said
+
+
+def test_help_and_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "--demo" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["--no-such-flag"])
+    assert stopped.value.code == 2
