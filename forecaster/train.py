@@ -19,7 +19,14 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.forecaster import cards, runs
-from stockllm.forecaster.engines import Loaded, LoraOptions, choose_engine, load, refuse_quantised
+from stockllm.forecaster.engines import (
+    Loaded,
+    LoraOptions,
+    choose_engine,
+    load,
+    prepare_imports,
+    refuse_quantised,
+)
 from stockllm.forecaster.models import EMBEDDED, AdapterInfo, list_adapters, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.plan import Plan, begun, draw
@@ -50,6 +57,7 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     :raises ModelUnavailable: where the base model cannot be loaded, or changed since the run began.
     :raises TrainingStopped: on Ctrl-C or SIGTERM; a checkpoint is kept, the message says how to go on.
     """
+    prepare_imports()
     engine = choose_engine(options.engine)
     refuse_quantised(options.load_in_4bit, options.load_in_8bit)
     base = resolve_model(options.base, store.home)

@@ -151,13 +151,13 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
             self.began = (0, 0.0)
             self.told_to_stop = False
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_train_begin(self, _args: Any, state: Any, _control: Any, **_rest: Any) -> None:
             self.began = (state.global_step, time.monotonic())
 
-        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_substep_end(self, _args: Any, state: Any, _control: Any, **_rest: Any) -> None:
             self._hear(state)
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_end(self, _args: Any, state: Any, control: Any, **_rest: Any) -> None:
             self._hear(state)
             if stop.wanted:
                 control.should_save = control.should_training_stop = True
@@ -165,13 +165,13 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
                 tell(self._event(state))
 
         def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+            self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_rest: Any
         ) -> None:
             if logs and "loss" in logs:
                 tell(self._event(state, loss=logs["loss"], lr=logs.get("learning_rate")))
 
         def on_evaluate(
-            self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
+            self, _args: Any, state: Any, _control: Any, metrics: dict[str, Any] | None = None, **_rest: Any
         ) -> None:
             if metrics and "eval_loss" in metrics:
                 tell(
