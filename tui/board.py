@@ -84,6 +84,15 @@ class Board:
         rows = (replace(row, marks=marks.get(row.company.code, row.marks)) for row in self.rows)
         return Board(tuple(rows), self.last, self.simulated)
 
+    def marks_still_good(self, newer: Board) -> dict[str, Marks]:
+        """The marks to keep for companies that ``newer`` has none for and no later bar of."""
+        kept = {row.company.code: row for row in self.rows if None not in row.marks}
+        return {
+            code: kept[code].marks
+            for code in newer.unjudged
+            if code in kept and (row := newer.row(code)) is not None and kept[code].day == row.day
+        }
+
     def row(self, code: str) -> Row | None:
         """The row of a company, None if it is not in the list."""
         return next((row for row in self.rows if row.company.code == code), None)

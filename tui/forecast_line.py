@@ -12,6 +12,7 @@ from textual.widget import Widget
 from stockllm.data.records import PathForecast
 from stockllm.tui import text
 from stockllm.tui.board import Detail
+from stockllm.tui.plot import future_sessions
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
@@ -33,7 +34,7 @@ class ForecastLine(Widget):
         if detail is None:
             return Content("")
         width = self.size.width
-        meta = "" if detail.forecast is None else self._meta(detail.forecast, width)
+        meta = "" if detail.forecast is None else self._meta(detail, detail.forecast, width)
         if self.running is not None and self.running[0] == detail.company.code:
             return Content.assemble((text.clip(self._progress(), width), "$forecast bold"), "\n", meta)
         if detail.forecast is None:
@@ -72,8 +73,9 @@ class ForecastLine(Widget):
             [*needed, half, t("forecast.horizon", language, count=forecast.horizon)], width
         )
 
-    def _meta(self, forecast: PathForecast, width: int) -> str:
+    def _meta(self, detail: Detail, forecast: PathForecast, width: int) -> str:
         """Model, data cut-off and paths first; how to read the picture as far as there is room."""
+        ahead = future_sessions(detail.series, forecast) > 0
         language = self.language
         model = forecast.model if forecast.adapter is None else f"{forecast.model}+{forecast.adapter}"
         made = forecast.made_at.astimezone(TAIPEI)
@@ -83,7 +85,7 @@ class ForecastLine(Widget):
             t("forecast.as_of", language, day=text.day(forecast.as_of, language)),
             t("forecast.paths", language, count=forecast.paths),
             t("forecast.bands", language),
-            t("forecast.hollow", language),
+            *([t("forecast.hollow", language)] if ahead else []),
             t("forecast.made", language, when=f"{made:%m/%d %H:%M}"),
             t("forecast.honest", language),
         ]

@@ -132,9 +132,9 @@ class MarketScreen(Screen[None]):
     # Reading, each in a thread of its own
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="board", description="read the watchlist")
-    def load_board(self) -> None:
+    def load_board(self, anew: bool = False) -> None:
         try:
-            self.post_message(BoardLoaded(core.load_board(self.home)))
+            self.post_message(BoardLoaded(core.load_board(self.home), anew))
         except Exception as error:
             self.post_message(LoadFailed("board", error))
 
@@ -182,13 +182,16 @@ class MarketScreen(Screen[None]):
 
     @on(BoardLoaded)
     def _board_loaded(self, message: BoardLoaded) -> None:
-        self.board = message.board
-        if message.board.row(self.selected) is None:
+        board = message.board
+        if self.board is not None and not message.anew:
+            board = board.with_marks(self.board.marks_still_good(board))
+        self.board = board
+        if board.row(self.selected) is None:
             self.selected = ""
-        self.select(self.selected or message.board.rows[0].company.code)
+        self.select(self.selected or board.rows[0].company.code)
         self.load_data_state()
-        if message.board.unjudged:
-            self.judge(message.board.unjudged[:JUDGED_AT_ONCE])
+        if board.unjudged:
+            self.judge(board.unjudged[:JUDGED_AT_ONCE])
 
     @on(Judged)
     def _judged(self, message: Judged) -> None:
@@ -224,7 +227,8 @@ class MarketScreen(Screen[None]):
     @on(ForecastDone)
     def _forecast_done(self, message: ForecastDone) -> None:
         self.running = None
-        self.notify(t("toast.forecast_done", self.language, name=self.name_of(message.code)))
+        if message.code != self.selected:
+            self.notify(t("toast.forecast_done", self.language, name=self.name_of(message.code)))
         for warning in message.warnings:
             self.notify(warning, severity="warning")
         self.load_board()
@@ -281,7 +285,7 @@ class MarketScreen(Screen[None]):
     def action_reload(self) -> None:
         """Read everything again."""
         self.state = None
-        self.load_board()
+        self.load_board(anew=True)
 
     def action_panel(self) -> None:
         """The next of the panels that take turns in a small window."""

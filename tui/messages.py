@@ -11,9 +11,10 @@ from stockllm.tui.board import Board, DataState, Detail, Marks
 
 @dataclass(eq=False)
 class BoardLoaded(Message):
-    """The watchlist was read."""
+    """The watchlist was read. ``anew`` asks that every company be judged again."""
 
     board: Board
+    anew: bool
 
 
 @dataclass(eq=False)

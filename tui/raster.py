@@ -80,7 +80,7 @@ def draw(
     _candles(canvas, area, picture, columns, scale)
     _averages(canvas, area, picture, columns, scale)
     _cone(canvas, area, picture, columns, scale)
-    _volume(canvas, area, picture, columns)
+    _volume(canvas, area, picture, columns, language)
     _dates(canvas, area, picture, columns, language)
     _price_axis(canvas, area, picture, scale)
     _divider(canvas, area, columns)
@@ -176,12 +176,16 @@ def _cone_cell(canvas: Canvas, row: int, x: int, edges: list[int]) -> None:
         canvas.put(row, x, EIGHTHS[height], lower)
 
 
-def _volume(canvas: Canvas, area: Frame, picture: Picture, columns: Columns) -> None:
+def _volume(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, language: Language) -> None:
     if not area.volume_rows:
         return
+    if area.gap:
+        text = t("chart.volume", language, lots=short_lots(picture.bars[-1].volume, language))
+        canvas.text(area.volume_top - 1, 0, text, "axis")
     end = columns.history + columns.future
     shown = [*enumerate(picture.bars), *(candle for candle in picture.candles if candle[0] < end)]
     largest = max(bar.volume for _, bar in shown)
+    canvas.text(area.volume_top, area.plot_width + 1, short_lots(largest, language), "axis")
     bottom = area.volume_top + area.volume_rows - 1
     for slot, bar in shown:
         cells = columns.cells(slot)
@@ -240,12 +244,6 @@ def _legend(
     canvas: Canvas, area: Frame, picture: Picture, columns: Columns, language: Language, simulated: bool
 ) -> None:
     """The captions: averages and sessions at the left, SIMULATED at the right, forecast between."""
-    if area.volume_rows:
-        largest = max(bar.volume for bar in picture.bars)
-        canvas.text(area.volume_top, area.plot_width + 1, short_lots(largest, language), "axis")
-    if area.gap:
-        text = t("chart.volume", language, lots=short_lots(picture.bars[-1].volume, language))
-        canvas.text(area.volume_top - 1, 0, text, "axis")
     if not area.legend:
         return
     limit = canvas.width

@@ -75,6 +75,10 @@ def test_verdicts_on_an_older_day_are_not_shown_as_todays(home: Home, bars: list
     assert row is not None
     assert None not in row.marks
     assert board.judge(home, shown.unjudged, lambda: True) == {}
+    assert shown.with_marks(judged).marks_still_good(board.load_board(home)) == judged
+    with Store.open(home) as store:
+        store.bars.put([Bar("2330", date(2026, 4, 2), *(4 * [bars[-1].close]), 1000, "test")])
+    assert shown.with_marks(judged).marks_still_good(board.load_board(home)) == {}
 
 
 def test_a_detail_has_all_of_a_company(home: Home) -> None:

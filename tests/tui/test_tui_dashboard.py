@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -318,7 +319,22 @@ async def test_f_forecasts_in_a_worker_and_the_cone_appears(
         assert "80% 區間" in shown(app, ForecastLine)
         assert "99 條路徑" in shown(app, ForecastLine)
         assert "預測 ▸" in chart_text(app)
-        assert toasts(app)[1:] == ["2301 光寶科 預測完成", "The data ends on 2026-03-31."]
+        assert toasts(app)[1:] == ["The data ends on 2026-03-31."]
+
+
+async def test_a_forecast_of_a_company_that_was_left_is_announced(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast
+) -> None:
+    model = Model(renamed(forecast, "2301"))
+    app = make_app(home, forecaster=model)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("f", "down")
+        await pilot.pause()
+        model.go.set()
+        await settle(pilot)
+        assert toasts(app)[0] == "2301 光寶科 預測完成"
+        assert market(app).selected == "2303"
 
 
 async def test_f_means_the_company_under_the_cursor_however_quick_the_keys(
@@ -396,3 +412,22 @@ async def test_every_key_has_a_name_and_a_tooltip_and_the_footer_fits(
                 assert bar.plain.rstrip().endswith(("離開", "Quit"))
                 await pilot.press("l")
                 await pilot.pause()
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_the_words_of_the_footer_can_be_clicked(
+    home: Home, make_app: MakeApp, settle: Settle, language: str
+) -> None:
+    app = make_app(home, language=language)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for word, happened in (
+            ({"zh": "換頁", "en": "Panel"}, lambda: market(app).panel == "news"),
+            ({"zh": "篩選", "en": "Filter"}, lambda: market(app).query_one("#filter").display),
+            ({"zh": "說明", "en": "Help"}, lambda: isinstance(app.screen, HelpScreen)),
+        ):
+            text = shown(app, KeyBar)
+            x = cell_len(text[: text.index(word[language])])
+            await pilot.click(KeyBar, offset=(x + 1, 0))
+            await settle(pilot)
+            assert happened(), word
