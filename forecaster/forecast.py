@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,9 +14,9 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
-from stockllm.forecaster.models import AUTO, LoadedModel, ModelRef, load_model, resolve_model
-from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
-from stockllm.forecaster.sample import Paths, sample
+from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.samplers import Sampler, sampler_for
 from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.companies import Company
 
@@ -28,7 +28,6 @@ LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
 SHORTEST_LOOK_BACK = WARM_UP
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
 STALE_AFTER = timedelta(days=14)
-NAIVE_HASH = "random walk, EWMA volatility, decay 0.94"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,6 @@ def forecast(
     """
     _check(horizon, paths, seed)
     ref = resolve_model(model, store.home)
-    loaded = load_model(ref) if ref.base is not None else None
-    fields = _fields(loaded)
     calendar = store.calendar()
     simulated = store.simulated
     windows = []
@@ -75,12 +72,14 @@ def forecast(
         dates = calendar.next_sessions(window.origin, horizon)
         windows.append(Window(window.code, window.name, window.market, window.history, window.past,
                               window.future, dates))  # fmt: skip
-    known = {i: _find(store, w, ref, loaded, prompt, paths, seed) for i, w in enumerate(windows)}
+    samplers = _samplers(store, ref, windows, prompt)
+    known = {i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed) for i, w in enumerate(windows)}
     missing = [i for i, entry in known.items() if entry is None]
-    sampled = _sample(loaded, [windows[i] for i in missing], paths, seed, prompt, fields, progress)
+    sampled = _sample(samplers, [windows[i] for i in missing], paths, seed, progress)
     made_at = datetime.now(UTC).replace(microsecond=0)
     for i, drawn in zip(missing, sampled, strict=True):
-        made = _path_forecast(windows[i], drawn, ref, loaded, prompt, seed, simulated, made_at)
+        by = samplers[windows[i].origin]
+        made = _path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
         known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
     today = today or datetime.now(ZoneInfo("Asia/Taipei")).date()
     return [
@@ -124,12 +123,18 @@ def _window(company: Company, series: Series, prompt: PromptStyle) -> Window:
     return open_window(series, company, past, ())
 
 
-def _fields(loaded: LoadedModel | None) -> tuple[Field, ...]:
-    """The reference style's fields an adapter was trained on; those of the reference otherwise."""
-    named = loaded.card.flags.get("fields") if loaded is not None and loaded.card is not None else None
-    if not named:
-        return REFERENCE_FIELDS
-    return parse_fields(named if isinstance(named, str) else ",".join(named))
+def _samplers(
+    store: Store, ref: ModelRef, windows: Sequence[Window], prompt: PromptStyle
+) -> dict[date, Sampler]:
+    """What samples the windows of each origin: a network is trained on what was known that evening."""
+
+    def market(until: date) -> list[Series]:
+        return [store.bars.series(code, end=until) for code in store.bars.codes()]
+
+    return {
+        origin: sampler_for(ref, until=origin, market=market, prompt=prompt)
+        for origin in sorted({window.origin for window in windows})
+    }
 
 
 def data_hash(series: Series) -> str:
@@ -140,30 +145,23 @@ def data_hash(series: Series) -> str:
     return digest.hexdigest()
 
 
-def _hashes(loaded: LoadedModel | None) -> tuple[str, str | None]:
-    if loaded is None:
-        return hashlib.sha256(NAIVE_HASH.encode()).hexdigest(), None
-    return loaded.model_hash, loaded.adapter_hash
-
-
 def _find(
     store: Store,
     window: Window,
     ref: ModelRef,
-    loaded: LoadedModel | None,
+    sampler: Sampler,
     prompt: PromptStyle,
     paths: int,
     seed: int,
 ) -> int | None:
-    model_hash, adapter_hash = _hashes(loaded)
     return store.ledger.find(
         code=window.code,
         as_of=window.origin,
         dates=window.future_dates,
         model=ref.name,
-        model_hash=model_hash,
+        model_hash=sampler.hash,
         adapter=ref.adapter,
-        adapter_hash=adapter_hash,
+        adapter_hash=sampler.adapter_hash,
         prompt=prompt,
         paths=paths,
         seed=seed,
@@ -172,43 +170,40 @@ def _find(
 
 
 def _sample(
-    loaded: LoadedModel | None,
+    samplers: Mapping[date, Sampler],
     windows: Sequence[Window],
     paths: int,
     seed: int,
-    prompt: PromptStyle,
-    fields: Sequence[Field],
     progress: Callable[[int, int], None],
 ) -> list[Paths]:
-    if not windows:
-        return []
-    if loaded is None:
-        from stockllm.forecaster.baselines import ewma_walk
-
-        return ewma_walk(windows, paths=paths, seed=seed)
-    return sample(
-        loaded.model,
-        loaded.tokenizer,
-        windows,
-        paths=paths,
-        seed=seed,
-        prompt=prompt,
-        fields=fields,
-        progress=lambda done: progress(done, len(windows)),
-    )
+    """Paths of every window, those of one model together: batches are what makes a Llama fast."""
+    groups: dict[str, list[int]] = {}
+    for i, window in enumerate(windows):
+        groups.setdefault(samplers[window.origin].hash, []).append(i)
+    done: dict[int, Paths] = {}
+    for group in groups.values():
+        before = len(done)
+        sampler = samplers[windows[group[0]].origin]
+        drawn = sampler.sample(
+            [windows[i] for i in group],
+            paths=paths,
+            seed=seed,
+            progress=lambda count, before=before: progress(before + count, len(windows)),  # type: ignore[misc]
+        )
+        done.update(zip(group, drawn, strict=True))
+    return [done[i] for i in range(len(windows))]
 
 
 def _path_forecast(
     window: Window,
     drawn: Paths,
     ref: ModelRef,
-    loaded: LoadedModel | None,
+    sampler: Sampler,
     prompt: PromptStyle,
     seed: int,
     simulated: bool,
     made_at: datetime,
 ) -> PathForecast:
-    model_hash, adapter_hash = _hashes(loaded)
     return PathForecast(
         code=window.code,
         name=window.name,
@@ -220,9 +215,9 @@ def _path_forecast(
         volumes=drawn.volumes,
         made_at=made_at,
         model=ref.name,
-        model_hash=model_hash,
+        model_hash=sampler.hash,
         adapter=ref.adapter,
-        adapter_hash=adapter_hash,
+        adapter_hash=sampler.adapter_hash,
         prompt=prompt,
         seed=seed,
         simulated=simulated,

@@ -6,6 +6,7 @@
 | ``llama`` | the embedded model alone |
 | ``llama+NAME`` | the embedded model with an adapter of the home |
 | ``ewma`` | the naive baseline: a random walk with EWMA volatility |
+| ``last`` ``drift`` ``bootstrap`` ``ets`` ``arima`` ``lstm`` ``cnn`` | the other baselines |
 | a folder or a hub id | that Llama model |
 | a folder or a hub id, then ``+NAME`` | that Llama model with an adapter |
 """
@@ -26,12 +27,14 @@ from stockllm.forecaster.engines import prepare_imports, quiet_imports
 
 EMBEDDED = "llama"
 NAIVE = "ewma"
+#: What a Llama is measured against; ``forecaster.samplers`` says what each is.
+BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn")
 AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A resolved model name. ``base`` is a folder, a hub id, or None for the naive baseline.
+    """A resolved model name. ``base`` is a folder, a hub id, or None for a baseline.
 
     ``name`` (of the base) and ``adapter`` are what documents and the ledger carry.
     """
@@ -107,10 +110,10 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
     base_name, _, adapter = name.partition("+")
-    if base_name == NAIVE:
+    if base_name in BASELINES:
         if adapter:
-            raise ModelUnavailable(f"The naive baseline takes no adapter: use {NAIVE} alone.")
-        return ModelRef(NAIVE, None)
+            raise ModelUnavailable(f"The baseline {base_name} takes no adapter: use {base_name} alone.")
+        return ModelRef(base_name, None)
     base: Path | str
     if base_name == EMBEDDED:
         base = base_model_dir()
@@ -119,7 +122,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     elif "/" in base_name and not base_name.startswith(("/", ".", "~")):
         base = base_name
     else:
-        known = ", ".join([AUTO, EMBEDDED, NAIVE, *(f"{a.base}+{a.name}" for a in list_adapters(home))])
+        known = ", ".join([AUTO, EMBEDDED, *BASELINES, *(f"{a.base}+{a.name}" for a in list_adapters(home))])
         raise ModelUnavailable(
             f"There is no model '{base_name}': name one of {known}, a folder, or a hub id (owner/model)."
         )
@@ -152,7 +155,7 @@ def _load(ref: ModelRef, _stamp: int) -> LoadedModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
     if ref.base is None:
-        raise ValueError("the naive baseline has nothing to load")
+        raise ValueError("a baseline has nothing to load")
     cuda = torch.cuda.is_available()
     card = read_card(ref.adapter_dir) if ref.adapter_dir else None
     model_hash = weights_hash(ref.base)

@@ -1,0 +1,149 @@
+"""One interface for everything that samples futures: the baselines and the Llama behind it.
+
+| name | means |
+| --- | --- |
+| ``last`` | the last price stays: a point forecast |
+| ``drift`` | random walk with the past year's mean and standard deviation |
+| ``ewma`` | random walk with EWMA volatility, no drift: the naive baseline |
+| ``bootstrap`` | random walk whose moves are drawn from those of the past year |
+| ``ets`` ``arima`` | AutoETS and AutoARIMA of the log price (statsforecast) |
+| ``lstm`` ``cnn`` | small networks trained on the store's own history |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Protocol
+
+from stockllm.data.records import PromptStyle, Series
+from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
+from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
+
+if TYPE_CHECKING:
+    from stockllm.forecaster.sample import Paths
+    from stockllm.forecaster.windows import Window
+
+#: All series as they were known on the evening of a day; only the networks ask for them.
+Market = Callable[[date], Sequence[Series]]
+Progress = Callable[[int], None]
+Walk = Callable[..., "list[Paths]"]
+
+
+class Sampler(Protocol):
+    """What makes forecasts. ``hash`` and ``adapter_hash`` are what the ledger freezes of it."""
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def adapter_hash(self) -> str | None: ...
+
+    def sample(
+        self, windows: Sequence[Window], *, paths: int, seed: int, progress: Progress = ...
+    ) -> list[Paths]:
+        """``paths`` futures of every window; all windows share one horizon.
+
+        The random numbers of a window depend on the seed, its company and its origin alone.
+        ``progress`` is told how many windows are done.
+        """
+        ...
+
+
+def _silent(_done: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSampler:
+    """A Llama with its tokenizer, and its adapter where it has one."""
+
+    loaded: LoadedModel
+    prompt: PromptStyle
+    fields: tuple[Field, ...]
+
+    @property
+    def hash(self) -> str:
+        return self.loaded.model_hash
+
+    @property
+    def adapter_hash(self) -> str | None:
+        return self.loaded.adapter_hash
+
+    def sample(
+        self, windows: Sequence[Window], *, paths: int, seed: int, progress: Progress = _silent
+    ) -> list[Paths]:
+        from stockllm.forecaster.sample import sample
+
+        return sample(
+            self.loaded.model,
+            self.loaded.tokenizer,
+            windows,
+            paths=paths,
+            seed=seed,
+            prompt=self.prompt,
+            fields=self.fields,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WalkSampler:
+    """A baseline that is a formula: nothing to load, nothing to train.
+
+    ``formula`` says in words what it computes; its digest stands where a model has its weights'.
+    """
+
+    formula: str
+    walk: Walk
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.formula.encode()).hexdigest()
+
+    @property
+    def adapter_hash(self) -> str | None:
+        return None
+
+    def sample(
+        self, windows: Sequence[Window], *, paths: int, seed: int, progress: Progress = _silent
+    ) -> list[Paths]:
+        done: list[Paths] = []
+        for window in windows:
+            done += self.walk([window], paths=paths, seed=seed)
+            progress(len(done))
+        return done
+
+
+def sampler_for(ref: ModelRef, *, until: date, market: Market, prompt: PromptStyle = "compact") -> Sampler:
+    """What samples for a resolved model name.
+
+    :param until: the last day a network may be trained on.
+    :param market: gives the bars it is trained on; not called for any other model.
+    :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
+    :raises NotEnoughHistory: a network without enough days to train on.
+    """
+    if ref.base is not None:
+        loaded = load_model(ref)
+        return LlamaSampler(loaded, prompt, _fields(loaded))
+    if ref.name in ("lstm", "cnn"):
+        from stockllm.forecaster.neural import NeuralSampler
+
+        return NeuralSampler.on(ref.name, market(until), until)
+    from stockllm.forecaster.baselines import FORMULA, ewma_walk
+
+    if ref.name == "ewma":
+        return WalkSampler(FORMULA, ewma_walk)
+    from stockllm.forecaster.classical import CLASSICAL
+
+    return WalkSampler(*CLASSICAL[ref.name])
+
+
+def _fields(loaded: LoadedModel) -> tuple[Field, ...]:
+    """The reference style's fields an adapter was trained on; those of the reference otherwise."""
+    named = loaded.card.flags.get("fields") if loaded.card is not None else None
+    if not named:
+        return REFERENCE_FIELDS
+    return parse_fields(named if isinstance(named, str) else ",".join(named))
