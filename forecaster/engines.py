@@ -13,6 +13,7 @@ import logging
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import ModelUnavailable, UsageError
@@ -20,7 +21,6 @@ from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Engine = Literal["unsloth", "peft"]
 ENGINES = ("auto", "unsloth", "peft")
@@ -102,15 +102,15 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
     """
     refuse_quantised(lora.load_in_4bit, lora.load_in_8bit)
     prepare_imports()
+    offline = not Path(base).is_dir() and not reach(str(base))
     cuda = _cuda()
     try:
         with quiet_imports():
             if engine == "unsloth":
                 import unsloth  # noqa: F401  (it patches transformers, so it comes first)
             with _no_bars():
-                model, tokenizer = (_load_unsloth if engine == "unsloth" else _load_peft)(
-                    str(base), lora, cuda
-                )
+                fresh = _load_unsloth if engine == "unsloth" else _load_peft
+                model, tokenizer = fresh(str(base), lora, cuda, offline)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise ModelUnavailable(_why(base, error)) from error
     ensure_chat(tokenizer, base)
@@ -122,7 +122,25 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
     return Loaded(model, tokenizer, engine, cuda)
 
 
-def _load_unsloth(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
+def reach(name: str) -> bool:
+    """Whether the hub can be asked for a model; False where it cannot and the model is here already.
+
+    Asked once and without the retries of the loaders, which take minutes to say no.
+
+    :raises ModelUnavailable: where the model is neither here nor to be had.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        HfApi().model_info(name, timeout=10)
+    except Exception as error:  # the hub's errors and its HTTP client's have no root in common
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return False
+        raise ModelUnavailable(_why(name, error)) from error
+    return True
+
+
+def _load_unsloth(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tuple[Any, Any]:
     import torch
     from unsloth import FastLanguageModel
 
@@ -132,6 +150,7 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
         dtype=None if cuda else torch.float32,
         load_in_4bit=lora.load_in_4bit,
         load_in_8bit=lora.load_in_8bit,
+        **({"local_files_only": True} if offline else {}),
     )
     model = FastLanguageModel.get_peft_model(
         model,
@@ -147,7 +166,7 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _load_peft(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
+def _load_peft(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tuple[Any, Any]:
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -164,8 +183,8 @@ def _load_peft(base: str, lora: LoraOptions, cuda: bool) -> tuple[Any, Any]:
         )
     elif lora.load_in_8bit:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    model = AutoModelForCausalLM.from_pretrained(base, **options)
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=offline, **options)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
     model.config.use_cache = False
     if quantised:
         model = prepare_model_for_kbit_training(model)
@@ -290,8 +309,6 @@ def _no_bars() -> Iterator[None]:
 
 def _why(base: str | Path, error: Exception) -> str:
     cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    from pathlib import Path
-
     if Path(base).is_dir():
         return f"The model in {base} cannot be loaded ({cause}); give a folder that transformers can load."
     return (

@@ -149,7 +149,10 @@ def measure_with(tokenizer: Any) -> Callable[[list[Example]], list[int]]:
 
     def measure(examples: list[Example]) -> list[int]:
         chats = [example.prompt + example.completion for example in examples]
-        encoded = tokenizer.apply_chat_template(chats, tokenize=True, return_dict=True)
+        # verbose: that a window is too long is ours to say.
+        encoded = tokenizer.apply_chat_template(
+            chats, tokenize=True, return_dict=True, tokenizer_kwargs={"verbose": False}
+        )
         return [len(ids) for ids in encoded["input_ids"]]
 
     return measure

@@ -56,9 +56,6 @@ class TrainEvent:
     at: str = ""
 
 
-Listener = "Callable[[TrainEvent], None]"
-
-
 def runs_folder(home: Home) -> Path:
     """One folder per training run: its options, examples, checkpoints and progress."""
     return home.root / "runs"
@@ -142,7 +139,8 @@ class Terminal:
                 TextColumn("{task.fields[figures]}"),
                 TimeElapsedColumn(),
                 console=self._console,
-                transient=False,
+                # Training sends stdout elsewhere meanwhile; two that swap it would undo each other.
+                redirect_stdout=False,
             )
             self._bar.start()
             self._task = self._bar.add_task(event.state, total=event.steps, figures="")

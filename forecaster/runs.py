@@ -49,6 +49,11 @@ class Run:
         """What ``run.json`` says; empty where there is none that can be read."""
         return _document(self.folder)
 
+    def unfinished(self) -> bool:
+        """Whether a training was begun here and has not come to its end."""
+        document = self.document()
+        return bool(document) and not document.get("finished")
+
     def write(self, document: dict[str, Any]) -> None:
         """Replace ``run.json``; it is whole at every moment."""
         part = self.folder / (RUN_FILE + ".part")
@@ -124,19 +129,19 @@ def latest_unfinished(runs: Path) -> Run:
 
 def in_folder(folder: Path) -> Run:
     """The unfinished run that lies in ``folder``; UsageError where there is none."""
-    document = _document(folder)
-    if not document or document.get("finished"):
+    run = Run(folder, _document(folder).get("name", ""))
+    if not run.unfinished():
         raise UsageError(f"There is no unfinished training in {folder}; leave --resume out to start one.")
-    return Run(folder, document["name"])
+    return run
 
 
 def named(runs: Path, name: str) -> Run:
     """The unfinished run of this name; UsageError where there is none."""
-    document = _document(runs / name)
-    if not document or document.get("finished"):
+    run = Run(runs / name, name)
+    if not run.unfinished():
         known = ", ".join(d["name"] for _, d in _unfinished(runs)) or "none"
         raise UsageError(f"There is no unfinished training called {name!r}; unfinished are: {known}.")
-    return Run(runs / name, name)
+    return run
 
 
 def _unfinished(runs: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -58,14 +58,16 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     :raises TrainingStopped: on Ctrl-C or SIGTERM; a checkpoint is kept, the message says how to go on.
     """
     prepare_imports()
+    store.home.ensure()
     engine = choose_engine(options.engine)
     refuse_quantised(options.load_in_4bit, options.load_in_8bit)
     base = resolve_model(options.base, store.home)
     if base.base is None or base.adapter is not None:
         raise UsageError(f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.")
     run = _open_run(store, options)
+    goes_on = run.unfinished()
     split, sources = Split(), Sources()
-    if not run.document():
+    if not goes_on:
         split = split_of(
             store,
             options.tasks,
@@ -76,6 +78,8 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
         sources = _sources(store, options, split)
 
     with run.locked(), StopRequest() as stop:
+        if not goes_on:
+            run.clear()
         log = ProgressLog(run.folder)
 
         def tell(event: TrainEvent) -> None:
@@ -185,8 +189,8 @@ def _open_run(store: Store, options: TrainOptions) -> Run:
             return found
     name = options.name or _free_name(home, options, store.bars.last_date())
     run = Run(options.output_dir or runs_folder(home) / name, name)
-    there = run.document()
-    if there and not there.get("finished"):
+    if run.unfinished():
+        there = run.document()
         if there["options"] != document or options.name not in (None, there["name"]):
             raise UsageError(
                 f"An unfinished training {there['name']!r} with other options lies in {run.folder}; "
@@ -195,7 +199,6 @@ def _open_run(store: Store, options: TrainOptions) -> Run:
         return Run(run.folder, there["name"])
     if (home.adapters / name).exists():
         raise UsageError(f"There is an adapter {name!r} already; choose another --name.")
-    run.clear()
     return run
 
 

@@ -66,7 +66,7 @@ def build(
         save_steps=options.save_steps or _every(steps, 10, 50),
         save_total_limit=2,
         eval_strategy="steps" if validation else "no",
-        eval_steps=_every(steps, 4, 500) if validation else None,
+        eval_steps=_every(steps, 2, 500) if validation else None,
         eval_on_start=bool(validation),
         seed=options.random_state,
         # TRL's default of 1024 would cut answers off and then drop what is left without a word.
@@ -174,6 +174,8 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
             self, _args: Any, state: Any, _control: Any, metrics: dict[str, Any] | None = None, **_rest: Any
         ) -> None:
             if metrics and "eval_loss" in metrics:
+                step, since = self.began
+                self.began = (step, since + metrics.get("eval_runtime", 0.0))  # no time of training
                 tell(
                     TrainEvent(
                         "validating", state.global_step, state.max_steps, eval_loss=metrics["eval_loss"]

@@ -96,7 +96,7 @@ def test_every_flag_of_the_reference_in_both_spellings(
         "tasks": ("5/5,1/1", "tasks", (Task(1, 1), Task(5, 5))),
         "name": ("mine", "name", "mine"),
         "save-steps": (1, "save_steps", 1),
-        "fields": ("close,open", "fields", ("Close", "Open")),
+        "fields": ("open,close", "fields", ("Open", "Close")),
     }
     bare = {"load-in-4bit": ("load_in_4bit", True), "train": ("rank", 8)}
     for spell in (str, lambda name: name.replace("-", "_")):

@@ -74,6 +74,24 @@ def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
         load("peft", tmp_path, LORA)
 
 
+def test_a_hub_model_that_cannot_be_reached_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def unreachable(self: object, name: str, timeout: float) -> None:
+        raise OSError("Name or service not known.")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    with pytest.raises(ModelUnavailable, match=r"nobody/x cannot be loaded \(Name or service not known\)"):
+        load("peft", "nobody/x", LORA)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tmp_path))
+    assert not engines.reach("nobody/x")
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: None)
+    assert engines.reach("nobody/x")
+
+
 def tokenizer(template: str | None, vocabulary: dict[str, int], pad: str | None = None) -> Any:
     return SimpleNamespace(
         chat_template=template,

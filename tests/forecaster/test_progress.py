@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,12 +84,16 @@ def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     out = Tty()
     with Terminal(out) as show:
-        show(STEP)
+        before = sys.stdout
+        with contextlib.redirect_stdout(io.StringIO()):
+            show(STEP)
+        assert sys.stdout is before
         show(TrainEvent("validating", 3, 60, eval_loss=2.25))
         show(TrainEvent("finished", 60, 60, text="Ready."))
     assert "3/60" in out.getvalue()
     assert "validation loss 2.250" in out.getvalue()
     assert "Ready." in out.getvalue()
+    assert sys.stdout is before
 
 
 def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
