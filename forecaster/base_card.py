@@ -1,0 +1,56 @@
+"""The model card of a base model, from the facts that pretraining wrote down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def base_card(facts: dict[str, Any]) -> str:
+    """Markdown with the header that model hubs read; ``facts`` is ``training.json``."""
+    recipe = facts["recipe"]
+    held_out = facts["held_out"]
+    return f"""---
+license: mit
+library_name: transformers
+pipeline_tag: text-generation
+tags: [llama, stocks, stockllm]
+---
+# stockllm base model
+
+A Llama of {facts["parameters"] / 1e6:.1f} million parameters that reads and writes daily candles of Taiwan
+stocks. It was trained from nothing on prices alone: it has read no other text, names no company and
+answers nothing else. stockllm samples it under a grammar, so that every reply is valid candles.
+
+It is a tool for study. Its forecasts are no advice to trade, and markets are close to unforecastable:
+see the record against the naive baseline that stockllm keeps.
+
+| | |
+| --- | --- |
+| architecture | `LlamaForCausalLM`, hidden {recipe["hidden"]}, {recipe["layers"]} layers, {recipe["heads"]} heads, \
+tied embeddings, bfloat16 weights |
+| trained on | {facts["days"]:,} days of {facts["companies"]:,} series, to {facts["data_end"]} |
+| companies kept out of training | {len(held_out)} |
+| training | {facts["steps"]:,} steps, {facts["tokens"] / 1e6:.1f} million tokens, {facts["minutes"]:.0f} minutes on a CPU |
+| final loss | {facts["final_loss"]:.3f} nats a token |
+| made | {facts["made_at"][:10]} |
+
+## Format
+
+Llama-3's special tokens and chat format. A prompt in the compact style names the stock's volatility and
+shows one line a day, `open high low close volume`: four log moves from the day's reference price in eighths of
+the daily volatility known the evening before, and a volume bucket. Every number is one token. The style
+named `reference` (dates and prices as text) is understood too, with less practice.
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    model = AutoModelForCausalLM.from_pretrained("data/assets/base_model")
+    tokenizer = AutoTokenizer.from_pretrained("data/assets/base_model")
+
+## Limits
+
+It has seen one market and few years. It knows nothing of news, of the calendar or of the market as a whole.
+A period it was trained on is no test of it: judge it after {facts["data_end"]} only.
+
+## Companies kept out
+
+{", ".join(held_out) if held_out else "None."}
+"""
