@@ -26,20 +26,21 @@ see the record against the naive baseline that stockllm keeps.
 
 | | |
 | --- | --- |
-| architecture | `LlamaForCausalLM`, hidden {recipe["hidden"]}, {recipe["layers"]} layers, {recipe["heads"]} heads, \
-tied embeddings, bfloat16 weights |
+| architecture | `LlamaForCausalLM`, hidden {recipe["hidden"]}, {recipe["layers"]} layers, \
+{recipe["heads"]} heads, tied embeddings, bfloat16 weights |
 | trained on | {facts["days"]:,} days of {facts["companies"]:,} series, to {facts["data_end"]} |
 | companies kept out of training | {len(held_out)} |
-| training | {facts["steps"]:,} steps, {facts["tokens"] / 1e6:.1f} million tokens, {facts["minutes"]:.0f} minutes on a CPU |
+| training | {facts["steps"]:,} steps, {facts["tokens"] / 1e6:.1f} million tokens, \
+{facts["minutes"]:.0f} minutes on a CPU |
 | final loss | {facts["final_loss"]:.3f} nats a token |
 | made | {facts["made_at"][:10]} |
 
 ## Format
 
 Llama-3's special tokens and chat format. A prompt in the compact style names the stock's volatility and
-shows one line a day, `open high low close volume`: four log moves from the day's reference price in eighths of
-the daily volatility known the evening before, and a volume bucket. Every number is one token. The style
-named `reference` (dates and prices as text) is understood too, with less practice.
+shows one line a day, `open high low close volume`: four log moves from the day's reference price in
+eighths of the daily volatility known the evening before, and a volume bucket. Every number is one token.
+The style named `reference` (dates and prices as text) is understood too, with less practice.
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained("data/assets/base_model")
