@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from stockllm.cli import arguments
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
 
@@ -28,7 +29,12 @@ def forecast(
     everything: bool = typer.Option(False, "--all", help="Every company of the list that has prices."),
     horizon: int = typer.Option(5, "--horizon", help="Trading days to forecast."),
     paths: int = typer.Option(99, "--paths", help="Futures to sample; 99 make the bands exact."),
-    model: str = typer.Option("", "--model", help="auto, llama, llama+ADAPTER, ewma, a folder or a hub id."),
+    model: str = typer.Option(
+        "",
+        "--model",
+        help="auto, llama, llama+ADAPTER, a folder, a hub id, or a baseline: last, drift, ewma, "
+        "bootstrap, ets, arima, lstm, cnn.",
+    ),
     prompt: str = typer.Option("compact", "--prompt", help="compact or reference."),
     seed: int = typer.Option(3407, "--seed", help="The same seed on the same data gives the same forecast."),
     as_of: str = typer.Option("", "--as-of", metavar="DATE", help="Forecast from this day, YYYY-MM-DD."),
@@ -36,7 +42,7 @@ def forecast(
     chart: Path | None = typer.Option(None, "--chart", help="Draw one company's forecast to a PNG file."),
 ) -> None:
     """Sample the coming days of companies as candles with bands, and freeze them in the ledger."""
-    style, day = _style(prompt), _day(as_of)
+    style, day = arguments.style(prompt), arguments.day(as_of) if as_of else None
     if everything == bool(companies):
         raise UsageError("Name the companies to forecast, or pass --all; not both and not neither.")
     store, settings = open_store()
@@ -190,20 +196,3 @@ def _show_origin(entry: LedgerEntry, language: str, *, many: bool = False) -> No
             language,
         )
     )
-
-
-def _style(text_: str) -> PromptStyle:
-    if text_ == "compact":
-        return "compact"
-    if text_ == "reference":
-        return "reference"
-    raise UsageError(f"There is no prompt style '{text_}': choose compact or reference.")
-
-
-def _day(text_: str) -> date | None:
-    if not text_:
-        return None
-    try:
-        return date.fromisoformat(text_)
-    except ValueError:
-        raise UsageError(f"'{text_}' is no date: write it as YYYY-MM-DD, such as 2026-03-31.") from None

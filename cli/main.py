@@ -19,12 +19,23 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stockllm.cli import companies, demo, doctor, forecast, health, import_, pretrain, signals, train
+from stockllm.cli import (
+    companies,
+    demo,
+    doctor,
+    evaluate,
+    forecast,
+    health,
+    import_,
+    pretrain,
+    signals,
+    train,
+)
 from stockllm.cli.output import say
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
-GROUPS = (import_, demo, companies, train, forecast, signals, health, doctor, pretrain)
+GROUPS = (import_, demo, companies, train, forecast, signals, evaluate, health, doctor, pretrain)
 
 
 class _Interrupted(StockllmError):

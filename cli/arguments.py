@@ -1,0 +1,41 @@
+"""What several commands read from their arguments, and the sentence for what cannot be read."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from stockllm.data.errors import UsageError
+
+if TYPE_CHECKING:
+    from stockllm.data.records import PromptStyle
+
+
+def day(text: str) -> date:
+    """``2026-03-31`` -> a date; UsageError for anything else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is no date: write it as YYYY-MM-DD, such as 2026-03-31.") from None
+
+
+def style(text: str) -> PromptStyle:
+    """A prompt style by its name; UsageError for anything else."""
+    if text == "compact":
+        return "compact"
+    if text == "reference":
+        return "reference"
+    raise UsageError(f"There is no prompt style '{text}': choose compact or reference.")
+
+
+def parts(text: str) -> list[str]:
+    """``"a, b,,c"`` -> ``["a", "b", "c"]``."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole(text: str, example: str) -> int:
+    """A whole number; UsageError, with how to write it, for anything else."""
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is no whole number: write {example}.") from None

@@ -1,0 +1,166 @@
+"""The windows of an evaluation: which evenings of which companies, and what happened afterwards.
+
+A forecast's window holds the bars up to its origin alone. Returns are cumulated from each day's
+reference price, so that an ex-date or a split is neither a loss nor a gain.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.records import PromptStyle, Series
+from stockllm.data.store import Store
+from stockllm.forecaster.codec import WARM_UP
+from stockllm.forecaster.forecast import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.metrics import Floats
+from stockllm.forecaster.windows import Window, label, open_window
+from stockllm.market.calendar import TradingCalendar
+from stockllm.market.companies import Company
+
+#: Days that the scale of MASE is taken from.
+SCALE_DAYS = 250
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to evaluate: forecasts of days from ``start`` to ``end``, both included.
+
+    ``stride`` takes every so-many-th evening. ``force`` lets models in that have seen the period.
+    """
+
+    start: date
+    end: date
+    models: tuple[str, ...]
+    codes: tuple[str, ...]
+    horizons: tuple[int, ...] = (1, 5, 20)
+    paths: int = DEFAULT_PATHS
+    stride: int = 1
+    seed: int = DEFAULT_SEED
+    prompt: PromptStyle = "compact"
+    force: bool = False
+
+    def check(self) -> None:
+        """UsageError for what cannot be evaluated."""
+        if self.start > self.end:
+            raise UsageError(f"The period ends on {self.end}, before it starts on {self.start}.")
+        if not self.models:
+            raise UsageError("No model was named: pass --models llama,ewma or others.")
+        if not self.horizons or not all(1 <= h <= LONGEST_HORIZON for h in self.horizons):
+            given = ", ".join(map(str, self.horizons)) or "none"
+            raise UsageError(f"Horizons are 1 to {LONGEST_HORIZON} trading days, not {given}.")
+        if not 2 <= self.paths <= 10_000:
+            raise UsageError(f"The number of paths is 2 to 10,000, not {self.paths}: one path has no width.")
+        if self.stride < 1:
+            raise UsageError(f"The stride is 1 or more evenings, not {self.stride}.")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {self.seed}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cases:
+    """Every window with what happened after it, in the order of origin and code.
+
+    ``actual`` (n, horizons) log returns, NaN where that day is not in the period; ``ends`` (n,
+    horizons) its ordinal; ``origins`` (n,) ordinals; ``closes`` (n,) TWD; ``scales`` (n,) the mean
+    absolute daily move of the past year, in TWD at the origin's price.
+    """
+
+    windows: tuple[Window, ...]
+    actual: Floats
+    ends: Ints
+    origins: Ints
+    closes: Floats
+    scales: Floats
+    left_out: tuple[str, ...]
+
+
+def trained_until(store: Store, request: Request) -> date:
+    """The last day networks may learn from: one longest horizon before the period."""
+    days = [day for day in store.bars.traded() if day < request.start]
+    embargo = max(request.horizons)
+    return days[-1 - embargo] if len(days) > embargo else date.min
+
+
+def gather(store: Store, request: Request) -> Cases:
+    """Every window of the request, with what happened.
+
+    :raises NotEnoughHistory: where no company has one.
+    :raises UsageError: where the period is shorter than a horizon.
+    """
+    calendar = store.calendar()
+    found: list[tuple[Company, Series, int]] = []
+    left_out = []
+    for code in request.codes:
+        company, series = store.company(code), store.bars.series(code, end=request.end)
+        first = max(bisect_left(series.dates, request.start) - 1, WARM_UP)
+        indices = range(first, len(series) - min(request.horizons))
+        if not indices:
+            left_out.append(
+                f"{label(company)} has no day from {request.start} to {request.end} "
+                f"with the {WARM_UP + 1} before it that a forecast reads."
+            )
+        found += [(company, series, index) for index in indices]
+    if not found:
+        last = store.bars.last_date()
+        raise NotEnoughHistory(
+            f"No company can be forecast from {request.start} to {request.end}: prices end on "
+            f"{last or 'no day at all'}, and a forecast reads {WARM_UP + 1} days before it; choose another "
+            "period or import more."
+        )
+    evenings = sorted({series.dates[index] for _, series, index in found})
+    chosen = set(evenings[:: request.stride])
+    found = [each for each in found if each[1].dates[each[2]] in chosen]
+    found.sort(key=lambda each: (each[1].dates[each[2]], each[0].code))
+    return _cases(found, request, calendar, tuple(left_out))
+
+
+def _cases(
+    found: Sequence[tuple[Company, Series, int]],
+    request: Request,
+    calendar: TradingCalendar,
+    left_out: tuple[str, ...],
+) -> Cases:
+    longest = max(request.horizons)
+    shape = (len(found), len(request.horizons))
+    actual, ends = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    scales = np.zeros(len(found))
+    windows: list[Window] = []
+    sessions: dict[date, tuple[date, ...]] = {}
+    total: dict[str, Floats] = {}
+    for row, (company, series, index) in enumerate(found):
+        origin = series.dates[index]
+        # The evening knows the calendar, not on which days the company will trade.
+        if origin not in sessions:
+            sessions[origin] = calendar.next_sessions(origin, longest)
+        history = series[: index + 1]
+        past = max(WARM_UP, min(LOOK_BACK[request.prompt], len(history)))
+        window = open_window(history, company, past, sessions[origin])
+        windows.append(window)
+        if company.code not in total:
+            total[company.code] = np.cumsum(np.log(series.close / series.reference))
+        level = total[company.code]
+        for column, horizon in enumerate(request.horizons):
+            if index + horizon < len(series):
+                actual[row, column] = level[index + horizon] - level[index]
+                ends[row, column] = series.dates[index + horizon].toordinal()
+        path = np.exp(level[max(0, index - SCALE_DAYS) : index + 1] - level[index])
+        scales[row] = float(np.abs(np.diff(path)).mean()) * float(series.close[index])
+    reached = (~np.isnan(actual)).sum(axis=0)
+    for horizon, count in zip(request.horizons, reached.tolist(), strict=True):
+        if not count:
+            raise UsageError(
+                f"No forecast of {horizon} days fits between {request.start} and {request.end}: "
+                "choose a longer period or a shorter horizon."
+            )
+    origins = np.array([window.origin.toordinal() for window in windows])
+    closes = np.array([window.history.close[-1] for window in windows])
+    return Cases(tuple(windows), actual, ends, origins, closes, scales, left_out)
