@@ -10,7 +10,7 @@ and draws closes from N(0, 8^2) steps therefore *is* the baseline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ SIGMA_FLOOR = 0.005
 SIGMA_CEILING = 0.10
 BOUND = 169
 DECAY = 0.94
-#: Days whose plain mean square starts the recursion.
+#: Days whose plain mean square starts the recursion; the first one's, measured from its own open,
+#: is replaced by the mean of the WARM_UP days after it.
 WARM_UP = 20
 VOLUME_BUCKETS = 25
 VOLUME_MIDDLE = 12
@@ -73,8 +74,8 @@ def ewma(values: Floats, initial: float) -> Floats:
 def encode(series: Series) -> Encoded:
     """Every day of ``series`` as integers; day t uses only days before t once past the warm-up.
 
-    The first WARM_UP days share one start value taken from themselves, so a series should begin
-    that much earlier than the days it is wanted for.
+    The start value is taken from the first WARM_UP + 1 days, so a series should begin that much
+    earlier than the days it is wanted for.
     """
     prices = np.stack([series.open, series.high, series.low, series.close], axis=1)
     moves = np.log(prices / series.reference[:, None])
@@ -98,8 +99,9 @@ def encode(series: Series) -> Encoded:
 class PathState:
     """Where each of a batch of paths stands before its next day; every array has shape (paths,).
 
-    ``reference`` is in hundredths of a TWD. ``low_bound`` and ``high_bound`` are the steps that
-    decode to the day's limit prices: numbers outside them cannot trade.
+    ``reference`` is in hundredths of a TWD, ``variance`` a squared daily log volatility.
+    ``low_bound`` and ``high_bound`` are the steps that decode to the day's limit prices: numbers
+    outside them cannot trade.
     """
 
     reference: Ints
@@ -138,12 +140,15 @@ class PathState:
     def prices(self, steps: Ints) -> Ints:
         """Prices in hundredths of a TWD, on their tick and inside the limits.
 
-        ``steps`` has shape (paths, k). Rounding and clipping are monotone: numbers in order give
-        prices in order.
+        ``steps`` has shape (paths, k). Every stage is monotone: numbers in order give prices in
+        order. The outermost steps are the limit prices themselves, where prices crowd, though a
+        step of a volatile stock is wider than a tick.
         """
         raw = self.reference[:, None] * np.exp(steps * (self.sigma / STEPS_PER_SIGMA)[:, None])
         on_tick = round_to_tick(np.rint(raw).astype(np.int64))
-        return np.clip(on_tick, self.limit_down[:, None], self.limit_up[:, None])
+        down, up = self.limit_down[:, None], self.limit_up[:, None]
+        locked_down = np.where(steps <= self.low_bound[:, None], down, np.clip(on_tick, down, up))
+        return np.where(steps >= self.high_bound[:, None], up, locked_down)
 
     def volumes(self, buckets: Ints) -> Ints:
         """Shares, shape (paths,), for volume buckets of shape (paths,)."""
@@ -154,8 +159,8 @@ class PathState:
         """State before the next day, given this day's closes (hundredths of a TWD) and buckets."""
         moves = np.log(closes / self.reference)
         usual = self.usual_volume + (1.0 - DECAY) * (buckets - VOLUME_MIDDLE) / BUCKETS_PER_OCTAVE
-        state = PathState.start(closes, np.sqrt(DECAY * self.variance + (1.0 - DECAY) * moves**2), usual)
-        return replace(state, variance=DECAY * self.variance + (1.0 - DECAY) * moves**2)
+        variance = DECAY * self.variance + (1.0 - DECAY) * moves**2
+        return PathState.start(closes, np.sqrt(variance), usual)
 
 
 def origin_state(series: Series, paths: int) -> PathState:

@@ -20,9 +20,12 @@ from stockllm.data.errors import ModelUnavailable
 class SharedPrompts:
     """Decoding state of ``paths`` continuations of each of several prompts.
 
-    :param model: a ``LlamaForCausalLM``, in ``eval()`` mode; PEFT-wrapped ones give their base model.
+    Rows are prompts x paths, the paths of one prompt beside each other.
+
+    :param model: a ``LlamaForCausalLM`` in ``eval()`` mode; of a PEFT model its ``get_base_model()``.
     :param prompts: token ids, one list a prompt; lengths may differ.
     :param room: the most tokens any continuation will have.
+    :raises ModelUnavailable: for another architecture.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], paths: int, room: int) -> None:
@@ -30,93 +33,101 @@ class SharedPrompts:
             raise ModelUnavailable(
                 f"Only Llama models can be sampled, and this is a {model.config.model_type}: choose another."
             )
-        self.model, self.paths = model, paths
+        self.model, self.paths, self.room = model, paths, room
         self.count = len(prompts)
         config = model.config
         self.kv_heads = config.num_key_value_heads
         self.groups = config.num_attention_heads // self.kv_heads
         self.head_dim = model.model.layers[0].self_attn.head_dim
-        self.lengths = torch.tensor([len(p) for p in prompts], device=model.device)
-        self.used = 0
         rows = self.count * paths
+        # How many tokens each row's continuation has; their slots in the suffix cache are 0 to that.
+        self.used = torch.zeros(rows, dtype=torch.long, device=model.device)
         layers = len(model.model.layers)
         shape = (layers, rows, self.kv_heads, room, self.head_dim)
         self.keys = torch.zeros(shape, dtype=model.dtype, device=model.device)
         self.values = torch.zeros_like(self.keys)
-        self.prompt_keys: list[Tensor] = []
-        self.prompt_values: list[Tensor] = []
-        self.hidden = self._prefill(prompts)
+        # By prompt and layer, (kv heads, d, length) and (kv heads, length, d).
+        self.prompt_keys: list[list[Tensor]] = []
+        self.prompt_values: list[list[Tensor]] = []
+        last = torch.stack([self._prefill(prompt) for prompt in prompts])
+        self.hidden = torch.repeat_interleave(last, paths, dim=0)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+        self.starts = torch.repeat_interleave(lengths, paths)
 
     @torch.inference_mode()
-    def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Run the prompts once; keeps their keys and values, returns (prompts, hidden) of the last token."""
-        longest = max(map(len, prompts))
-        # Padding stands at the end: a causal model's real tokens never see it.
-        ids = torch.tensor([[*p, *[p[-1]] * (longest - len(p))] for p in prompts], device=self.model.device)
+    def _prefill(self, prompt: Sequence[int]) -> Tensor:
+        """Run a prompt once; keeps its keys and values, returns (hidden,) of its last token."""
         body = self.model.model
+        ids = torch.tensor([prompt], device=self.model.device)
         hidden = body.embed_tokens(ids)
-        positions = torch.arange(longest, device=ids.device).expand(self.count, -1)
-        rotary = body.rotary_emb(hidden, positions)
+        rotary = body.rotary_emb(hidden, torch.arange(len(prompt), device=ids.device)[None])
+        self.prompt_keys.append([])
+        self.prompt_values.append([])
         for layer in body.layers:
             query, key, value = self._project(layer, hidden, rotary)
-            self.prompt_keys.append(key)
-            self.prompt_values.append(value)
+            # Transposed once here, as every token's product with them wants the keys.
+            self.prompt_keys[-1].append(key[0].transpose(1, 2).contiguous())
+            self.prompt_values[-1].append(value[0].contiguous())
             mixed = torch.nn.functional.scaled_dot_product_attention(
                 query, key, value, is_causal=True, enable_gqa=self.groups > 1
             )
             hidden = self._finish(layer, hidden, mixed.transpose(1, 2).flatten(2))
-        padding = torch.arange(longest, device=ids.device)[None, :] >= self.lengths[:, None]
-        self.prompt_bias = torch.zeros((self.count, 1, 1, longest), device=ids.device)
-        self.prompt_bias.masked_fill_(padding[:, None, None, :], float("-inf"))
-        last = hidden[torch.arange(self.count, device=ids.device), self.lengths - 1]
-        return body.norm(last).repeat_interleave(self.paths, dim=0)
+        result: Tensor = body.norm(hidden[0, -1])
+        return result
 
     @torch.inference_mode()
-    def logits(self, columns: slice | None = None) -> Tensor:
-        """Next-token logits, float32, shape (prompts x paths, vocabulary or len(columns))."""
+    def logits(self, rows: Tensor | None = None, columns: Tensor | slice | None = None) -> Tensor:
+        """Next-token logits of some rows for some token ids, float32, shape (rows, columns)."""
+        hidden = self.hidden if rows is None else self.hidden[rows]
         if columns is None:
-            everything: Tensor = self.model.lm_head(self.hidden).float()
+            everything: Tensor = self.model.lm_head(hidden).float()
             return everything
         # The head is the widest product of a small model; a grammar needs only a few of its rows.
-        return torch.nn.functional.linear(self.hidden, self.model.lm_head.weight[columns]).float()
+        return torch.nn.functional.linear(hidden, self.model.lm_head.weight[columns]).float()
 
     @torch.inference_mode()
-    def advance(self, tokens: Tensor) -> None:
-        """Append one token to every path; ``tokens`` has shape (prompts x paths,)."""
-        body, now = self.model.model, self.used
-        hidden = body.embed_tokens(tokens)[:, None]
-        positions = (self.lengths + now).repeat_interleave(self.paths)[:, None]
-        rotary = body.rotary_emb(hidden, positions)
+    def advance(self, rows: Tensor, tokens: Tensor, counts: Tensor) -> None:
+        """Append tokens to some rows: of ``tokens`` (rows, t) the first ``counts`` (rows,), 1 to t.
+
+        ``rows`` ascend; the others stay where they are.
+        """
+        body = self.model.model
+        step = torch.arange(tokens.shape[1], device=tokens.device)
+        # The tokens that count, one after the other: where each stands in ``tokens``.
+        at_row, at_step = (step < counts[:, None]).nonzero(as_tuple=True)
+        of_row = rows[at_row]
+        slots = self.used[of_row] + at_step
+        own = _Suffixes(rows, at_row, at_step, tokens.shape[1], self.used)
+        by_prompt = torch.bincount(of_row // self.paths, minlength=self.count).tolist()
+        hidden = body.embed_tokens(tokens[at_row, at_step])[None]
+        rotary = body.rotary_emb(hidden, (self.starts[of_row] + slots)[None])
         for index, layer in enumerate(body.layers):
             query, key, value = self._project(layer, hidden, rotary)
-            self.keys[index, :, :, now : now + 1] = key
-            self.values[index, :, :, now : now + 1] = value
-            hidden = self._finish(layer, hidden, self._attend(index, query[:, :, 0]))
-        self.used += 1
-        self.hidden = body.norm(hidden[:, 0])
+            self.keys[index][of_row, :, slots] = key[0].transpose(0, 1)
+            self.values[index][of_row, :, slots] = value[0].transpose(0, 1)
+            query = query[0].view(self.kv_heads, self.groups, -1, self.head_dim) * self.head_dim**-0.5
+            over_prompt, total_prompt = self._over_prompts(index, query, by_prompt)
+            over_suffix, total_suffix = own.attend(query, self.keys[index], self.values[index])
+            # Each part is averaged on its own and weighed by its share of the whole.
+            share = torch.sigmoid(total_suffix - total_prompt).to(query.dtype)
+            mixed = torch.lerp(over_prompt, over_suffix, share)
+            hidden = self._finish(layer, hidden, mixed.flatten(0, 1).transpose(0, 1).flatten(1)[None])
+        self.used[rows] += counts
+        self.hidden[rows] = body.norm(hidden[0, counts.cumsum(0) - 1])
 
-    def _attend(self, index: int, query: Tensor) -> Tensor:
-        """Attention of each path's new token over its prompt and its own suffix.
+    def _over_prompts(self, index: int, query: Tensor, by_prompt: list[int]) -> tuple[Tensor, Tensor]:
+        """What tokens see of their prompts; ``by_prompt`` says how many tokens each prompt has.
 
-        ``query`` has shape (rows, heads, d), the answer (rows, 1, heads x d).
+        ``query`` has shape (kv heads, groups, tokens, d), as has the first answer; see `_average`.
         """
-        count, paths, kv, groups, d = self.count, self.paths, self.kv_heads, self.groups, self.head_dim
-        end = self.used + 1
-        query = query * d**-0.5
-        # All paths of a prompt are rows of one product with its keys: (count, kv, paths x groups, d).
-        shared = query.view(count, paths, kv, groups, d).transpose(1, 2).reshape(count, kv, paths * groups, d)
-        over_prompt = shared @ self.prompt_keys[index].transpose(2, 3) + self.prompt_bias.to(query.dtype)
-        over_prompt = over_prompt.view(count, kv, paths, groups, -1).transpose(1, 2)
-        own = query.view(count * paths, kv, groups, d)
-        over_suffix = own @ self.keys[index, :, :, :end].transpose(2, 3)
-        scores = torch.cat([over_prompt.reshape(count * paths, kv, groups, -1), over_suffix], dim=-1)
-        weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-        longest = over_prompt.shape[-1]
-        on_prompt = weights[..., :longest].view(count, paths, kv, groups, longest).transpose(1, 2)
-        mixed = on_prompt.reshape(count, kv, paths * groups, longest) @ self.prompt_values[index]
-        mixed = mixed.view(count, kv, paths, groups, d).transpose(1, 2).reshape(count * paths, kv, groups, d)
-        mixed = mixed + weights[..., longest:] @ self.values[index, :, :, :end]
-        return mixed.reshape(count * paths, 1, kv * groups * d)
+        averages, totals = [], []
+        for prompt, part in enumerate(torch.split(query, by_prompt, dim=2)):
+            # All tokens behind a prompt are rows of one product with its keys.
+            scores = part.flatten(1, 2) @ self.prompt_keys[prompt][index]
+            average, total = _average(scores, self.prompt_values[prompt][index])
+            averages.append(average.view(part.shape))
+            totals.append(total.view(*part.shape[:3], 1))
+        return torch.cat(averages, dim=2), torch.cat(totals, dim=2)
 
     def _project(
         self, layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor]
@@ -137,3 +148,43 @@ class SharedPrompts:
         hidden = hidden + layer.self_attn.o_proj(mixed)
         result: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         return result
+
+
+class _Suffixes:
+    """Attention of new tokens over what their own rows have said, themselves included.
+
+    The tokens lie in a grid of rows and steps, whose other places are computed and thrown away.
+    """
+
+    def __init__(self, rows: Tensor, at_row: Tensor, at_step: Tensor, t: int, used: Tensor) -> None:
+        # A view of all rows costs less than a copy of a third of them.
+        self.rows = slice(None) if 3 * len(rows) > len(used) else rows
+        self.at = (rows[at_row] if isinstance(self.rows, slice) else at_row), at_step
+        used = used[self.rows]
+        last = used[:, None] + torch.arange(t, device=used.device)
+        self.end = int(used[self.at[0]].add(at_step).max()) + 1
+        later = torch.arange(self.end, device=used.device) > last[:, :, None]
+        self.bias = torch.zeros(later.shape, device=used.device).masked_fill_(later, float("-inf"))
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """``query`` (kv heads, groups, tokens, d), ``keys`` and ``values`` (rows, kv heads, room, d)."""
+        kv, groups, _, d = query.shape
+        n, t, _ = self.bias.shape
+        grid = query.new_zeros((n, t, kv, groups, d))
+        grid[self.at] = query.permute(2, 0, 1, 3)
+        scores = grid.permute(0, 2, 3, 1, 4).reshape(n, kv, groups * t, d) @ keys[self.rows, :, : self.end].mT
+        biased = scores.view(n, kv, groups, t, -1) + self.bias[:, None, None]
+        average, total = _average(biased.flatten(2, 3), values[self.rows, :, : self.end])
+
+        def picked(grid: Tensor) -> Tensor:
+            return grid.view(n, kv, groups, t, -1)[self.at[0], :, :, self.at[1]].permute(1, 2, 0, 3)
+
+        return picked(average), picked(total)
+
+
+def _average(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (..., n, d) averaged by softmax of scores (..., m, n), and the log of its denominator."""
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
+    # The largest weight is exp(0) over the denominator.
+    total = scores.amax(dim=-1, keepdim=True).float() - weights.amax(dim=-1, keepdim=True).log()
+    return weights.to(values.dtype) @ values, total

@@ -45,15 +45,17 @@ class Example:
 
 
 def parse_fields(text: str) -> tuple[Field, ...]:
-    """Fields from a comma-separated list such as ``Open,Close``; order is kept."""
+    """Fields from a comma-separated list such as ``Open,Close``, in the order of ALL_FIELDS.
+
+    :raises UsageError: for an empty list or a name that is no field.
+    """
     known = {name.lower(): name for name in ALL_FIELDS}
-    names = [part.strip().lower() for part in text.split(",") if part.strip()]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
+    names = {part.strip().lower() for part in text.split(",") if part.strip()}
+    if not names or names - known.keys():
         raise UsageError(
             f"'{text}' does not name prompt fields; choose some of {', '.join(ALL_FIELDS)}, with commas."
         )
-    return tuple(dict.fromkeys(known[name] for name in names))
+    return tuple(field for name, field in known.items() if name in names)
 
 
 def prompt_messages(
@@ -135,7 +137,8 @@ def _days(n: int) -> str:
 
 def price_text(price: float) -> str:
     """A price as the reference writes it: at least one decimal, no trailing zeros beyond it."""
-    text = f"{price:.2f}".rstrip("0")
+    # Adding 0 turns a difference that rounds to -0 into 0.
+    text = f"{round(price, 2) + 0.0:.2f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
 
 

@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 
 from stockllm.data.records import PromptStyle
 from stockllm.forecaster.codec import PathState, encode, origin_state
-from stockllm.forecaster.grammar import (
-    CompactGrammar,
-    CompactTokens,
-    Grammar,
-    compact_text_grammar,
-    reference_grammar,
-)
+from stockllm.forecaster.grammar import CompactGrammar, CompactTokens, Grammar, compact_text_grammar
 from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, prompt_messages, reference_opening
+from stockllm.forecaster.reference import Origin, reference_grammar
 from stockllm.forecaster.windows import Window
 
 if TYPE_CHECKING:
@@ -27,9 +22,14 @@ if TYPE_CHECKING:
 
     from stockllm.forecaster.llama import SharedPrompts
 
-#: Paths decoded together; more would not fit a laptop's caches and gains nothing on a CPU.
+#: Paths decoded together; more gains nothing on a CPU.
 ROWS = 1024
 ROWS_CUDA = 8192
+#: Bytes that the paths' own keys and values may take.
+CACHE = 1 << 29
+CACHE_CUDA = 4 << 30
+#: About as many tokens as an answer takes a day, by the tokenizer that needs the most.
+TOKENS_A_DAY: dict[PromptStyle, int] = {"compact": 12, "reference": 90}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +58,40 @@ def sample(
     company's paths are the same whichever companies it is sampled with. ``progress`` is told how
     many windows are done.
     """
-    tokens = CompactTokens.of(tokenizer) if prompt == "compact" else None
-    rows = ROWS_CUDA if model.device.type == "cuda" else ROWS
-    # The reference style walks one window's price grid at a time.
-    together = max(1, rows // paths) if prompt == "compact" else 1
+    from stockllm.forecaster.llama import SharedPrompts
+
+    if not windows:
+        return []
+    prompts = [prompt_ids(tokenizer, window, prompt, fields) for window in windows]
+    rows = _rows(model, TOKENS_A_DAY[prompt] * len(windows[0].future_dates))
+    width = min(paths, rows)
+    together = max(1, rows // width)
     done: list[Paths] = []
     for start in range(0, len(windows), together):
         batch = windows[start : start + together]
-        done += _sample_batch(model, tokenizer, tokens, batch, paths, seed, prompt, fields, temperature)
+        parts = []
+        for first in range(0, paths, width):
+            part = min(width, paths - first)
+            grammar = grammar_for(tokenizer, batch, part, prompt, fields)
+            decoder = SharedPrompts(model, prompts[start : start + together], part, grammar.longest)
+            draws = [window_rng(w, seed).random((grammar.longest, paths)) for w in batch]
+            _decode(decoder, grammar, np.hstack([d[:, first : first + part] for d in draws]), temperature)
+            parts.append((np.split(grammar.prices, len(batch)), np.split(grammar.volumes, len(batch))))
+        done += [
+            Paths(np.concatenate([p[i] for p, _ in parts]), np.concatenate([v[i] for _, v in parts]))
+            for i in range(len(batch))
+        ]
         progress(len(done))
     return done
 
 
-def _sample_batch(
-    model: Any,
-    tokenizer: Any,
-    tokens: CompactTokens | None,
-    windows: Sequence[Window],
-    paths: int,
-    seed: int,
-    prompt: PromptStyle,
-    fields: Sequence[Field],
-    temperature: float,
-) -> list[Paths]:
-    from stockllm.forecaster.llama import SharedPrompts
-
-    prompts = [prompt_ids(tokenizer, window, prompt, fields) for window in windows]
-    grammar = _grammar(tokenizer, model.config.vocab_size, tokens, windows, paths, prompt, fields)
-    draws = [_uniforms(window, seed) for window in windows]
-    decoder = SharedPrompts(model, prompts, paths, grammar.longest)
-    _decode(decoder, grammar, lambda: np.concatenate([d.random(paths) for d in draws]), temperature)
-    return [
-        Paths(grammar.prices[i * paths : (i + 1) * paths], grammar.volumes[i * paths : (i + 1) * paths])
-        for i in range(len(windows))
-    ]
+def _rows(model: Any, tokens: int) -> int:
+    """How many paths of so many tokens are decoded together."""
+    config, cuda = model.config, model.device.type == "cuda"
+    head_dim = model.model.layers[0].self_attn.head_dim
+    slot = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * model.dtype.itemsize
+    most, cache = (ROWS_CUDA, CACHE_CUDA) if cuda else (ROWS, CACHE)
+    return int(max(1, min(most, cache // (slot * tokens))))
 
 
 def prompt_ids(
@@ -108,54 +108,66 @@ def prompt_ids(
     return ids
 
 
-def _grammar(
+def grammar_for(
     tokenizer: Any,
-    vocabulary: int,
-    tokens: CompactTokens | None,
     windows: Sequence[Window],
     paths: int,
     prompt: PromptStyle,
-    fields: Sequence[Field],
+    fields: Sequence[Field] = REFERENCE_FIELDS,
 ) -> Grammar:
-    horizon = len(windows[0].future_dates)
+    """The grammar of the answers to some windows, ``paths`` rows a window."""
     if prompt == "reference":
-        (window,) = windows
-        usual = round(float(np.exp2(encode(window.history).usual_volume[-1])))
-        close = round(float(window.history.close[-1]) * 100)
-        return reference_grammar(tokenizer, vocabulary, close, usual, window.future_dates, fields, paths)
+        return reference_grammar(tokenizer, [_origin(window) for window in windows], fields, paths)
     state = PathState.joined([origin_state(window.history, paths) for window in windows])
+    horizon = len(windows[0].future_dates)
+    tokens = CompactTokens.of(tokenizer)
     if tokens is None:
-        return compact_text_grammar(tokenizer, vocabulary, state, horizon)
+        return compact_text_grammar(tokenizer, state, horizon)
     return CompactGrammar(tokens, state, horizon)
 
 
-def _uniforms(window: Window, seed: int) -> np.random.Generator:
+def _origin(window: Window) -> Origin:
+    usual = round(float(np.exp2(encode(window.history).usual_volume[-1])))
+    return Origin(round(float(window.history.close[-1]) * 100), usual, window.future_dates)
+
+
+def window_rng(window: Window, seed: int) -> np.random.Generator:
+    """A window's own random numbers, whatever else is sampled beside it."""
     return np.random.default_rng([seed, zlib.crc32(window.code.encode()), window.origin.toordinal()])
 
 
 def _decode(
-    decoder: SharedPrompts,
-    grammar: Grammar,
-    uniforms: Callable[[], NDArray[np.float64]],
-    temperature: float,
+    decoder: SharedPrompts, grammar: Grammar, uniforms: NDArray[np.float64], temperature: float
 ) -> None:
-    """Choose token after token until the grammar is satisfied."""
-    while True:
-        columns = grammar.columns
-        mask = grammar.mask()
-        logits = decoder.logits(columns)
-        logits = logits.masked_fill(~mask.to(logits.device), float("-inf"))
-        chosen = draw(logits / temperature, uniforms()) + (columns.start if columns is not None else 0)
-        grammar.advance(chosen.cpu().numpy())
-        if grammar.done:
-            return
-        decoder.advance(chosen)
+    """Choose token after token until the grammar is satisfied.
+
+    ``uniforms`` has shape (choices, rows): a row's n-th choice takes the n-th of its own numbers,
+    however long the others make it wait.
+    """
+    import torch
+
+    device = decoder.hidden.device
+    made = np.zeros(uniforms.shape[1], dtype=np.int64)
+    while not grammar.done:
+        feed = grammar.feed()
+        if feed is not None:
+            decoder.advance(
+                *(torch.from_numpy(part).to(device) for part in (feed.rows, feed.tokens, feed.counts))
+            )
+        offer = grammar.offer()
+        rows, columns = torch.from_numpy(offer.rows).to(device), torch.from_numpy(offer.columns).to(device)
+        logits = decoder.logits(rows, columns)
+        logits = logits.masked_fill(~torch.from_numpy(offer.mask).to(device), float("-inf"))
+        chosen = draw(logits / temperature, uniforms[made[offer.rows], offer.rows])
+        made[offer.rows] += 1
+        grammar.take(chosen.cpu().numpy())
 
 
 def draw(logits: torch.Tensor, uniforms: NDArray[np.float64]) -> torch.Tensor:
     """One column a row, by inverse transform: row i takes the first whose cumulated share passes u_i.
 
-    A column of probability zero is never taken.
+    ``logits`` has shape (rows, columns), ``uniforms`` (rows,) lie in [0, 1). A column of
+    probability zero is never taken.
     """
     import torch
 

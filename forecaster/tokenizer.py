@@ -7,6 +7,7 @@ read digit by digit.
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,6 @@ def build_tokenizer(corpus: Iterator[str], merges: int = 512) -> PreTrainedToken
         corpus,
         trainers.BpeTrainer(vocab_size=256 + merges, initial_alphabet=alphabet, show_progress=False),
     )
-    import json
-
     learned = json.loads(learner.to_str())["model"]
     bytelevel = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     pieces = ["".join(part for part, _ in bytelevel.pre_tokenize_str(p)) for p in compact_pieces()]

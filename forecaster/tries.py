@@ -26,7 +26,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Trie:
-    """Values, each spelled by a token sequence; none may be the beginning of another."""
+    """Values, each spelled by a token sequence; none may be the beginning of another.
+
+    ``depth`` is the most tokens a value takes.
+    """
 
     root: Node
     depth: int
@@ -35,7 +38,7 @@ class Trie:
     def of(cls, tokenizer: Any, texts: Mapping[int, str], closing: Sequence[int] = ()) -> Trie:
         """Spell every value; the tokens of ``closing`` stand behind each.
 
-        :param texts: value -> its text.
+        :param texts: value -> its text; no two texts are the same.
         :raises ModelUnavailable: where one value's tokens begin another's, so that no one could
             tell when the shorter is complete.
         """
@@ -62,21 +65,38 @@ class Trie:
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """A free count from 1 to ``most``: digits, no leading zero, closed by one token that is no digit."""
+    """A free count from 1 to ``most``: digits, no leading zero, closed by one token that is no digit.
+
+    ``group`` is how many digits the tokenizer reads as one. It groups from the left, so a shorter
+    group is the last: any other spelling is one that the model has never read.
+    """
 
     digits: Mapping[int, str]
+    group: int
     end: int
     most: int
 
     @classmethod
     def of(cls, tokenizer: Any, end: int, most: int) -> Digits:
         """``end`` is the token that closes the count."""
-        return cls(_digit_tokens(tokenizer), end, most)
+        digits = _digit_tokens(tokenizer)
+        return cls(digits, max(map(len, digits.values())), end, most)
 
     @property
     def depth(self) -> int:
         """The most tokens a count can take."""
-        return len(str(self.most)) + 1
+        return -(-len(str(self.most)) // self.group) + 1
+
+    def after(self, text: str) -> list[int]:
+        """The tokens that may follow the digits said so far."""
+        if len(text) % self.group:
+            return [self.end]
+        more = [
+            token
+            for token, digits in self.digits.items()
+            if (text or digits[0] != "0") and int(text + digits) <= self.most
+        ]
+        return [*more, self.end] if text else more
 
 
 @lru_cache(maxsize=4)
@@ -87,16 +107,20 @@ def _digit_tokens(tokenizer: Any) -> dict[int, str]:
 #: What a program asks for: a value of a trie within bounds, or a free count.
 Choice = tuple[Trie, int, int] | Digits
 
+#: Yields choices and is sent the value chosen for each, until it returns.
+Program = Generator[Choice, int, None]
+
 
 class Walker:
     """One path's way through its program.
 
-    The program yields a choice and is sent the value the model chose, until it returns.
+    ``options`` are the token ids the model may choose from: two or more, or none once ``done``.
     """
 
-    def __init__(self, program: Generator[Choice, int, None]) -> None:
+    def __init__(self, program: Program) -> None:
         self._program = program
         self.done = False
+        self.options: list[int] = []
         self._begin(next(program))
 
     def _begin(self, choice: Choice) -> None:
@@ -105,21 +129,28 @@ class Walker:
         if not isinstance(choice, Digits):
             self._node = choice[0].root
 
-    def allowed(self) -> list[int]:
-        """The token ids that may follow; never empty."""
+    def forced(self) -> list[int]:
+        """Walk on to where there is something to choose; the tokens on the way, each without rival."""
+        tokens: list[int] = []
+        self.options = []
+        while not self.done:
+            allowed = self._allowed()
+            if len(allowed) > 1:
+                self.options = allowed
+                break
+            tokens.append(allowed[0])
+            self.take(allowed[0])
+        return tokens
+
+    def _allowed(self) -> list[int]:
         choice = self._choice
         if isinstance(choice, Digits):
-            more = [
-                i
-                for i, text in choice.digits.items()
-                if (self._text or text[0] != "0") and int(self._text + text) <= choice.most
-            ]
-            return [*more, choice.end] if self._text else more
+            return choice.after(self._text)
         _, low, high = choice
         return [token for token, child in self._node.children.items() if child.holds(low, high)]
 
-    def advance(self, token: int) -> None:
-        """Take one of the allowed tokens."""
+    def take(self, token: int) -> None:
+        """Go along one of the tokens that may follow."""
         choice = self._choice
         if isinstance(choice, Digits):
             if token != choice.end:

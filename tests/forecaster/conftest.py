@@ -1,21 +1,28 @@
-"""A model small enough to train in a test, and a store to train it on."""
+"""A model small enough to train in a test, a store to train it on, tokenizers and made-up series."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Bar
+from stockllm.data.records import Bar, Series
 from stockllm.data.store import Store
 from stockllm.market.calendar import default_calendar
-from stockllm.market.ticks import round_to_tick
+from stockllm.market.ticks import limits, round_to_tick
 
 FIRST = date(2025, 1, 2)
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +92,74 @@ def filled_home(tmp_path: Path) -> Home:
 def fill_home() -> Callable[..., None]:
     """``fill_home(home, codes, days)``."""
     return fill
+
+
+@pytest.fixture(scope="session")
+def embedded_tokenizer() -> Any:
+    """The tokenizer of the shipped base model."""
+    from transformers import AutoTokenizer
+
+    from stockllm.forecaster.models import base_model_dir
+
+    return AutoTokenizer.from_pretrained(base_model_dir())
+
+
+@pytest.fixture(scope="session")
+def llama3_tokenizer() -> Any:
+    """The real Llama-3 tokenizer, made offline from the file in the package llama-models."""
+    from llama_models.llama3.tokenizer import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
+    from stockllm.forecaster.tokenizer import BEGIN_OF_TEXT, CHAT_TEMPLATE, END_OF_TURN, PADDING
+
+    special = list(Tokenizer.get_instance().special_tokens)
+    file = resources.files("llama_models") / "llama3" / "tokenizer.model"
+    with resources.as_file(file) as path:
+        converted = TikTokenConverter(str(path), extra_special_tokens=special).converted()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=converted, bos_token=BEGIN_OF_TEXT, eos_token=END_OF_TURN, pad_token=PADDING
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+@pytest.fixture(scope="session", params=["embedded", "llama3"])
+def tokenizer(request: pytest.FixtureRequest) -> Any:
+    """Each of the two tokenizers in turn."""
+    return request.getfixturevalue(f"{request.param}_tokenizer")
+
+
+@pytest.fixture(scope="session")
+def walk() -> Callable[..., Series]:
+    """``walk(seed, days, start, sigma)``: a series on its ticks and inside its limits.
+
+    ``start`` in TWD. About one day in ten is locked at a limit, one in twenty has a reference of its
+    own, as on an ex-date.
+    """
+
+    def make(
+        seed: int, days: int = 60, start: float = 100.0, sigma: float = 0.02, wild: bool = True
+    ) -> Series:
+        rng = np.random.default_rng(seed)
+        rows = []
+        reference = int(round_to_tick(max(100, round(start * 100))))
+        for day in range(days):
+            if wild and day and rng.random() < 0.05:
+                reference = int(round_to_tick(max(100, round(reference * rng.uniform(0.85, 1.0)))))
+            down, up = limits(reference)
+            drawn = np.rint(reference * np.exp(rng.normal(0, [sigma / 2, sigma]))).astype(np.int64)
+            opened, close = np.clip(round_to_tick(drawn), down, up).tolist()
+            if wild and rng.random() < 0.1:
+                close = (down, up)[int(rng.integers(2))]
+            stretch = np.abs(rng.normal(0, sigma / 2, 2))
+            high = min(up, round_to_tick(round(max(opened, close) * (1 + stretch[0]))))
+            low = max(down, round_to_tick(round(min(opened, close) * (1 - stretch[1]))))
+            rows.append((opened, max(high, opened, close), min(low, opened, close), close, reference))
+            reference = close
+        table = np.array(rows, dtype=np.float64).T / 100
+        volume = np.rint(np.exp(rng.normal(14, 0.5, days)))
+        dates = default_calendar().next_sessions(FIRST, days)
+        return Series("2330", dates, *table[:4], volume, table[4])
+
+    return make

@@ -1,0 +1,377 @@
+"""Whatever a model chooses is valid candles, and the truth can always be chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stockllm.data.errors import ModelUnavailable
+from stockllm.data.records import PromptStyle, Series
+from stockllm.forecaster.codec import PathState, encode, origin_state
+from stockllm.forecaster.grammar import (
+    CompactGrammar,
+    CompactTokens,
+    Grammar,
+    TextGrammar,
+    compact_text_grammar,
+)
+from stockllm.forecaster.prompts import ALL_FIELDS, REFERENCE_FIELDS, Field, training_messages
+from stockllm.forecaster.reference import Origin, reference_grammar
+from stockllm.forecaster.sample import grammar_for, prompt_ids
+from stockllm.forecaster.windows import Task, Window, window_at
+from stockllm.market.companies import resolve
+from stockllm.market.ticks import limits, tick
+
+Walk = Callable[..., Series]
+SUBSETS: list[tuple[Field, ...]] = [
+    REFERENCE_FIELDS,
+    ("Close",),
+    ("Open", "Close"),
+    ("High", "Close"),
+    ("Low", "Close", "Capacity"),
+    ("High", "Low", "Close"),
+    ("Open", "High", "Low", "Close", "Capacity", "Change"),
+    ALL_FIELDS,
+]
+ROWS = 6
+#: Ways to choose among what is offered: at random, and always an end, which is where bounds break.
+picks = st.sampled_from(["random", "first", "last", "ends"])
+seeds = st.integers(0, 2**32 - 1)
+starts = st.sampled_from([1.5, 9.7, 45.0, 98.0, 490.0, 990.0, 5000.0])
+
+
+def play(grammar: Grammar, seed: int, pick: str) -> list[list[int]]:
+    """Choose until the grammar is done; the tokens of every path, the last ones included."""
+    rng = np.random.default_rng(seed)
+    rows: list[list[int]] = [[] for _ in range(len(grammar.prices))]
+    while not grammar.done:
+        feed = grammar.feed()
+        if feed is not None:
+            for row, tokens, count in zip(feed.rows, feed.tokens, feed.counts, strict=True):
+                rows[row] += tokens[:count].tolist()
+        offer = grammar.offer()
+        assert offer.mask.shape == (len(offer.rows), len(offer.columns))
+        assert offer.mask.any(axis=1).all()
+        chosen = []
+        for allowed in offer.mask:
+            options = np.flatnonzero(allowed)
+            ways = {"first": options[:1], "last": options[-1:], "ends": options[[0, -1]]}
+            chosen.append(int(rng.choice(ways.get(pick, options))))
+        grammar.take(np.array(chosen))
+    rest = grammar._pending if isinstance(grammar, TextGrammar) else grammar._chosen[:, None].tolist()
+    rows = [row + tail for row, tail in zip(rows, rest, strict=True)]
+    assert max(map(len, rows)) <= grammar.longest
+    return rows
+
+
+def follow(grammar: Grammar, truth: Sequence[int]) -> None:
+    """Walk the one path of a grammar along ``truth``; every token must be forced or on offer."""
+    said = 0
+
+    def expect(tokens: Sequence[int]) -> None:
+        nonlocal said
+        assert list(tokens) == list(truth[said : said + len(tokens)])
+        said += len(tokens)
+
+    while not grammar.done:
+        feed = grammar.feed()
+        if feed is not None:
+            # The first of the fed tokens is the choice that was made last, which ``said`` counts.
+            expect(feed.tokens[0, : feed.counts[0]])
+        offer = grammar.offer()
+        place = offer.columns.tolist().index(truth[said])
+        assert offer.mask[0, place]
+        grammar.take(np.array([place]))
+    rest = grammar._pending[0] if isinstance(grammar, TextGrammar) else grammar._chosen.tolist()
+    expect(rest)
+    assert said == len(truth)
+
+
+def assert_candles(prices: np.ndarray, volumes: np.ndarray, close: int) -> None:
+    """Every path holds candles that could have traded, from ``close`` (hundredths of a TWD) on."""
+    for path in prices.tolist():
+        before = close
+        for day in path:
+            opened, high, low, last = day
+            down, up = limits(before)
+            assert down <= low <= min(opened, last) <= max(opened, last) <= high <= up
+            assert all(price % tick(price) == 0 for price in day)
+            before = last
+    assert (volumes >= 1).all()
+
+
+def open_window(series: Series, horizon: int) -> Window:
+    dates = tuple(series.dates[-1] + timedelta(days=i + 1) for i in range(horizon))
+    return Window("2330", "台積電", "TWSE", series, 20, series[len(series) :], dates)
+
+
+def compact_grammar(tokenizer: Any, series: Series, horizon: int) -> Grammar:
+    state = origin_state(series, ROWS)
+    tokens = CompactTokens.of(tokenizer)
+    return (
+        CompactGrammar(tokens, state, horizon) if tokens else compact_text_grammar(tokenizer, state, horizon)
+    )
+
+
+def read_compact(text: str, state: PathState) -> tuple[list[list[int]], list[int]]:
+    """What a compact answer says, read by other means: prices (hundredths) and volumes of its days."""
+    prices, volumes = [], []
+    for line in text.split("\n"):
+        match = re.fullmatch(r"([+-]\d+) ([+-]\d+) ([+-]\d+) ([+-]\d+) (\d+)", line)
+        assert match, line
+        *steps, bucket = map(int, match.groups())
+        prices.append(state.prices(np.array([steps]))[0].tolist())
+        volumes.append(int(state.volumes(np.array([bucket]))[0]))
+        state = state.after(np.array(prices[-1][3:]), np.array([bucket]))
+    return prices, volumes
+
+
+def read_reference(text: str, dates: Sequence[date], fields: Sequence[Field]) -> list[dict[str, float]]:
+    """What a reference answer says, read by other means: its days, by field."""
+    number = {"Change": r"-?\d+\.\d{1,2}", "Capacity": r"[1-9]\d*", "Turnover": r"[1-9]\d*"}
+    number["Transaction"] = number["Capacity"]
+    days = []
+    assert text.endswith("<|eot_id|>")
+    lines = text.removesuffix("<|eot_id|>").split("\n")
+    assert len(lines) == len(dates)
+    for line, day in zip(lines, dates, strict=True):
+        pattern = ", ".join(f"{name}: ({number.get(name, r'[1-9]?[0-9]*[.][0-9]{1,2}')})" for name in fields)
+        match = re.fullmatch(f" {day.isoformat()}, {pattern}", line)
+        assert match, line
+        days.append(dict(zip(fields, map(float, match.groups()), strict=True)))
+    return days
+
+
+@settings(max_examples=40)
+@given(
+    seed=seeds,
+    start=starts,
+    sigma=st.sampled_from([0.001, 0.02, 0.08]),
+    pick=picks,
+    horizon=st.integers(1, 6),
+)
+def test_compact_paths_are_candles_and_parse_back(
+    embedded_tokenizer: Any, walk: Walk, seed: int, start: float, sigma: float, pick: str, horizon: int
+) -> None:
+    series = walk(seed, start=start, sigma=sigma)
+    grammar = compact_grammar(embedded_tokenizer, series, horizon)
+    assert isinstance(grammar, CompactGrammar)
+    rows = play(grammar, seed, pick)
+    assert_candles(grammar.prices, grammar.volumes, round(series.close[-1] * 100))
+    for row, tokens in enumerate(rows):
+        assert len(tokens) == 5 * horizon
+        read = read_compact(embedded_tokenizer.decode(tokens), origin_state(series, 1))
+        assert read == (grammar.prices[row].tolist(), grammar.volumes[row].tolist())
+
+
+@settings(max_examples=15)
+@given(seed=seeds, start=starts, pick=picks)
+def test_compact_paths_in_llama_3_tokens(
+    request: pytest.FixtureRequest, walk: Walk, seed: int, start: float, pick: str
+) -> None:
+    tokenizer = request.getfixturevalue("llama3_tokenizer")
+    series = walk(seed, start=start)
+    grammar = compact_grammar(tokenizer, series, 3)
+    assert isinstance(grammar, TextGrammar)
+    rows = play(grammar, seed, pick)
+    assert_candles(grammar.prices, grammar.volumes, round(series.close[-1] * 100))
+    for row, tokens in enumerate(rows):
+        text = tokenizer.decode(tokens)
+        assert tokens == tokenizer.encode(text, add_special_tokens=False)
+        read = read_compact(text, origin_state(series, 1))
+        assert read == (grammar.prices[row].tolist(), grammar.volumes[row].tolist())
+
+
+@settings(max_examples=12)
+@given(seed=seeds, start=starts, pick=picks, data=st.data())
+def test_reference_paths_are_candles_and_parse_back(
+    tokenizer: Any, walk: Walk, seed: int, start: float, pick: str, data: st.DataObject
+) -> None:
+    fields = data.draw(st.sampled_from(SUBSETS))
+    horizon = data.draw(st.integers(1, 3))
+    series = walk(seed, start=start)
+    close = round(series.close[-1] * 100)
+    dates = open_window(series, horizon).future_dates
+    usual = 1 + seed % 10**7
+    grammar = reference_grammar(tokenizer, [Origin(close, usual, dates)], fields, ROWS)
+    rows = play(grammar, seed, pick)
+    assert_candles(grammar.prices, grammar.volumes, close)
+    assert grammar.volumes.max() <= 64 * usual
+    for row, tokens in enumerate(rows):
+        text = tokenizer.decode(tokens)
+        assert tokens == tokenizer.encode(text, add_special_tokens=False)
+        before = close
+        for day, said in enumerate(read_reference(text, dates, fields)):
+            candle = dict(
+                zip(("Open", "High", "Low", "Close"), grammar.prices[row, day].tolist(), strict=True)
+            )
+            for name in {"Open", "High", "Low", "Close"} & said.keys():
+                assert round(said[name] * 100) == candle[name]
+            assert said.get("Capacity", usual) == grammar.volumes[row, day]
+            assert (
+                round(said.get("Change", (candle["Close"] - before) / 100) * 100) == candle["Close"] - before
+            )
+            before = candle["Close"]
+
+
+# --- the truth can be chosen ---------------------------------------------------------------------
+
+
+def answer_ids(tokenizer: Any, window: Window, style: PromptStyle, fields: Sequence[Field]) -> list[int]:
+    """The tokens of the true answer as training sees them, from where the model's own words begin."""
+    example = training_messages(window, style, fields=fields)
+    whole = tokenizer.apply_chat_template(example.prompt + example.completion, return_dict=True)["input_ids"]
+    prompt = prompt_ids(tokenizer, window, style, fields)
+    assert whole[: len(prompt)] == prompt
+    ids: list[int] = whole[len(prompt) :]
+    if style == "compact":
+        # Its last number is followed by nothing the forecast needs.
+        assert ids[-1] == tokenizer.eos_token_id
+        return ids[:-1]
+    return ids
+
+
+def known_window(series: Series, task: Task) -> Window:
+    return window_at(series, resolve("2330"), task, len(series) - task.future - 1)
+
+
+@pytest.mark.parametrize("task", [Task(1, 1), Task(5, 5), Task(20, 20)], ids=str)
+@pytest.mark.parametrize("start", [1.2, 9.95, 49.0, 99.5, 499.0, 998.0])
+def test_the_true_compact_answer_is_on_offer(tokenizer: Any, walk: Walk, start: float, task: Task) -> None:
+    window = known_window(walk(int(start * 100), start=start, wild=False), task)
+    grammar = grammar_for(tokenizer, [window], 1, "compact")
+    follow(grammar, answer_ids(tokenizer, window, "compact", ()))
+    steps = encode(window.history.then(window.future)).steps[-task.future :]
+    true = np.rint(np.stack([window.future.open, window.future.close]) * 100).astype(int)
+    # Decoded as they came, from the same reference prices, days are off by a step and a tick at most.
+    if task.future == 1:
+        state = origin_state(window.history, 1)
+        assert (grammar.prices[0] == state.prices(steps)).all()
+        assert np.abs(grammar.prices[0, 0, [0, 3]] - true[:, 0]).max() <= true.max() * 0.01 + tick(
+            int(true.max())
+        )
+
+
+@pytest.mark.parametrize("fields", SUBSETS, ids=",".join)
+@pytest.mark.parametrize("start", [1.2, 9.95, 49.0, 99.5, 499.0, 998.0])
+def test_the_true_reference_answer_is_on_offer(
+    tokenizer: Any, walk: Walk, start: float, fields: tuple[Field, ...]
+) -> None:
+    series = walk(int(start * 100), start=start, sigma=0.04, wild=False)
+    rng = np.random.default_rng(0)
+    series = replace(series, value=rng.integers(1, 10**11, 60) * 1.0, trades=rng.integers(1, 10**5, 60) * 1.0)
+    for task in (Task(1, 1), Task(5, 5)):
+        window = known_window(series, task)
+        grammar = grammar_for(tokenizer, [window], 1, "reference", fields)
+        follow(grammar, answer_ids(tokenizer, window, "reference", fields))
+        for name, told in zip(("Open", "High", "Low", "Close"), grammar.prices[0].T, strict=True):
+            if name in fields:
+                assert told.tolist() == np.rint(getattr(window.future, name.lower()) * 100).tolist()
+        if "Capacity" in fields:
+            assert grammar.volumes[0].tolist() == window.future.volume.tolist()
+
+
+@pytest.mark.parametrize("style", ["compact", "reference"])
+def test_the_true_answers_of_the_real_market_are_on_offer(
+    tokenizer: Any, shared_dir: Path, tmp_path: Path, style: PromptStyle
+) -> None:
+    from stockllm.collectors.imports import import_path
+    from stockllm.data.paths import Home
+    from stockllm.data.store import Store
+
+    tried = 0
+    with Store.open(Home(tmp_path)) as store:
+        import_path(store, shared_dir / "market" / "official" / "2330.csv")
+        series = store.bars.series("2330")
+    for origin in range(100, len(series) - 5, 97):
+        window = window_at(series, resolve("2330"), Task(20, 5), origin)
+        before = series.close[origin : origin + 5]
+        down, up = limits(np.rint(before * 100).astype(np.int64))
+        inside = (down <= window.future.low * 100 + 0.5) & (window.future.high * 100 - 0.5 <= up)
+        # The ex-dates of the answer are not known at its origin.
+        if not inside.all() or (np.abs(window.future.reference - before) > 1e-6).any():
+            continue
+        follow(
+            grammar_for(tokenizer, [window], 1, style), answer_ids(tokenizer, window, style, REFERENCE_FIELDS)
+        )
+        tried += 1
+    assert tried > 15
+
+
+# --- several windows, several kinds of trouble ---------------------------------------------------
+
+
+def test_windows_of_one_batch_keep_their_own_prices_and_dates(tokenizer: Any) -> None:
+    origins = [
+        Origin(4500, 2_000_000, (date(2026, 1, 5), date(2026, 1, 6))),
+        Origin(107500, 30_000, (date(2026, 2, 23), date(2026, 2, 24))),
+    ]
+    grammar = reference_grammar(tokenizer, origins, REFERENCE_FIELDS, 3)
+    rows = play(grammar, 1, "random")
+    for row, tokens in enumerate(rows):
+        origin = origins[row // 3]
+        read_reference(tokenizer.decode(tokens), origin.dates, REFERENCE_FIELDS)
+        assert_candles(grammar.prices[row : row + 1], grammar.volumes[row : row + 1], origin.close)
+        assert grammar.volumes[row].max() <= 64 * origin.usual_volume
+
+
+def test_what_is_the_same_for_all_is_read_at_once(embedded_tokenizer: Any) -> None:
+    """Far fewer feeds than tokens, though prices and volumes are of different lengths."""
+    days = tuple(date(2026, 1, 5) + timedelta(days=i) for i in range(3))
+    grammar = reference_grammar(embedded_tokenizer, [Origin(9900, 10**6, days)], REFERENCE_FIELDS, 8)
+    rng = np.random.default_rng(0)
+    feeds = tokens = 0
+    while not grammar.done:
+        feed = grammar.feed()
+        if feed is not None:
+            feeds += 1
+            tokens += int(feed.counts.max())
+        offer = grammar.offer()
+        grammar.take(np.array([rng.choice(np.flatnonzero(m)) for m in offer.mask]))
+    assert feeds < 0.6 * max(grammar.longest, tokens)
+    assert feeds < 45 * len(days)
+
+
+def test_an_off_tick_close_starts_a_valid_path(tokenizer: Any) -> None:
+    """Prices adjusted for a split lie between the ticks; what follows lies on them."""
+    grammar = reference_grammar(
+        tokenizer, [Origin(12337, 10**6, (date(2026, 1, 5),))], ("Close", "Change"), 4
+    )
+    for tokens, prices in zip(play(grammar, 3, "random"), grammar.prices, strict=True):
+        (said,) = read_reference(tokenizer.decode(tokens), (date(2026, 1, 5),), ("Close", "Change"))
+        assert round(said["Change"] * 100) == round(said["Close"] * 100) - 12337
+        assert (prices % tick(prices) == 0).all()
+    assert_candles(grammar.prices, grammar.volumes, 12337)
+
+
+def test_fields_without_a_close_are_refused(embedded_tokenizer: Any) -> None:
+    with pytest.raises(ModelUnavailable, match="lack Close"):
+        reference_grammar(embedded_tokenizer, [Origin(100, 1, (date(2026, 1, 5),))], ("Open", "High"), 1)
+
+
+def test_a_tokenizer_without_whole_numbers_is_refused(walk: Walk) -> None:
+    from stockllm.forecaster.tokenizer import build_tokenizer
+
+    whole = build_tokenizer(iter(["+1 +2 -3 +4 5\n"]), merges=0)
+    assert CompactTokens.of(whole) is not None
+    state = origin_state(walk(1), 1)
+
+    class ByDigits:
+        def convert_tokens_to_ids(self, tokens: list[str]) -> list[None]:
+            return [None for _ in tokens]
+
+        def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[ord(c) for c in text] for text in texts]}
+
+    assert CompactTokens.of(ByDigits()) is None
+    with pytest.raises(ModelUnavailable, match="digit by digit"):
+        compact_text_grammar(ByDigits(), state, 1)
