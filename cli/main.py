@@ -27,6 +27,7 @@ from stockllm.cli import (
     forecast,
     health,
     import_,
+    ledger,
     pretrain,
     signals,
     train,
@@ -35,7 +36,7 @@ from stockllm.cli.output import say
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
-GROUPS = (import_, demo, companies, train, forecast, signals, evaluate, health, doctor, pretrain)
+GROUPS = (import_, demo, companies, train, forecast, signals, ledger, evaluate, health, doctor, pretrain)
 
 
 class _Interrupted(StockllmError):

@@ -163,6 +163,16 @@ class BarStore:
             rows = connection.exec_driver_sql("SELECT date FROM bars WHERE code = ? ORDER BY date", (code,))
             return [date.fromisoformat(day) for (day,) in rows]
 
+    def arrivals(self, code: str) -> dict[date, datetime]:
+        """Day -> when a bar of it first came in, whatever has replaced it since."""
+        query = (
+            "SELECT date, min(arrived_at) FROM (SELECT date, arrived_at FROM bars WHERE code = :code"
+            " UNION ALL SELECT date, arrived_at FROM bar_revisions WHERE code = :code) GROUP BY date"
+        )
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(query, {"code": code})
+            return {date.fromisoformat(day): datetime.fromisoformat(at) for day, at in rows}
+
     def bars(self, code: str, start: date | None = None, end: date | None = None) -> list[Bar]:
         """The bars of ``code`` from ``start`` to ``end``, both included, oldest first."""
         rows = self._rows(_COLUMNS, code, start, end)

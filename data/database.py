@@ -143,6 +143,10 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         "The disk that holds {path} reports an error: see that it works and has room, then try again.",
     ),
     (
+        "scores are frozen",
+        "A score in the ledger of {path} is frozen and was not changed.",
+    ),
+    (
         "frozen",
         "A forecast in the ledger of {path} is frozen and was not changed: make a new forecast instead.",
     ),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = sa.MetaData()
 
@@ -164,6 +164,31 @@ forecasts = Table(
     sqlite_autoincrement=True,
 )
 Index("forecasts_by_code", forecasts.c.code, forecasts.c.as_of)
+
+#: What became of a forecast's days, one row per day that has arrived. Triggers refuse every UPDATE
+#: and DELETE. ``day`` counts from 1; ``naive_crps`` is the naive baseline's from the same evening;
+#: ``error`` and ``actual`` are log returns since the origin's close; ``direction`` is 1 for a right
+#: call, 0 for a wrong one, NULL for none. ``ahead`` is 1 where the day's bar arrived after the
+#: forecast was made; ``seen`` says whether the model was trained on that day, NULL where unknown.
+forecast_scores = Table(
+    "forecast_scores",
+    metadata,
+    Column("forecast", Integer, ForeignKey("forecasts.id"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("date", Date, nullable=False),
+    Column("crps", sa.Float, nullable=False),
+    Column("naive_crps", sa.Float, nullable=False),
+    Column("inside50", Integer, nullable=False),
+    Column("inside80", Integer, nullable=False),
+    Column("inside95", Integer, nullable=False),
+    Column("error", sa.Float, nullable=False),
+    Column("actual", sa.Float, nullable=False),
+    Column("direction", Integer),
+    Column("ahead", Integer, nullable=False),
+    Column("seen", Integer),
+    Column("scored_at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 #: One verdict per company, day and rule.
 signals = Table(

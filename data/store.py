@@ -26,6 +26,7 @@ from stockllm.data.news import NewsStore
 from stockllm.data.notes import NoteStore
 from stockllm.data.paths import Home
 from stockllm.data.runs import RunStore
+from stockllm.data.scores import ScoreStore
 from stockllm.data.signals import SignalStore
 from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
@@ -45,6 +46,7 @@ class Store:
         self.bars = BarStore(database)
         self.news = NewsStore(database)
         self.ledger = LedgerStore(database)
+        self.scores = ScoreStore(database)
         self.signals = SignalStore(database)
         self.runs = RunStore(database)
 

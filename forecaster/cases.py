@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,9 @@ def trained_until(store: Store, request: Request) -> date:
     """The last day networks may learn from: one longest horizon before the period."""
     days = [day for day in store.bars.traded() if day < request.start]
     embargo = max(request.horizons)
-    return days[-1 - embargo] if len(days) > embargo else date.min
+    if len(days) > embargo:
+        return days[-1 - embargo]
+    return min(days, default=request.start) - timedelta(days=1)
 
 
 def gather(store: Store, request: Request) -> Cases:

@@ -43,18 +43,19 @@ def test_migrations_lead_to_the_schema(store: Store) -> None:
             )
 
 
-def _with_second(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_one_more(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stockllm whose migrations go one further than this one's."""
+    last, new = schema.HEAD, f"{int(schema.HEAD) + 1:04d}"
     shutil.copytree(
         migrations.FOLDER / "versions", folder / "versions", ignore=shutil.ignore_patterns("__py*")
     )
-    (folder / "versions" / "v0002_more.py").write_text(
+    (folder / "versions" / f"v{new}_more.py").write_text(
         "from alembic import op\n"
-        "revision = '0002'\ndown_revision = '0001'\nbranch_labels = None\ndepends_on = None\n"
+        f"revision = '{new}'\ndown_revision = '{last}'\nbranch_labels = None\ndepends_on = None\n"
         f"def upgrade():\n{body}"
     )
     monkeypatch.setattr(migrations, "upgrade", partial(migrations.upgrade, folder=folder))
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(schema, "HEAD", new)
 
 
 def _dump(path: Path) -> list[str]:
@@ -68,7 +69,7 @@ def test_an_older_store_is_brought_up_to_date(
     with Store.open(home) as store:
         store.bars.put([BAR])
         created = store.notes.get("created_at")
-    _with_second(tmp_path, "    op.execute('CREATE TABLE more (id INTEGER)')\n", monkeypatch)
+    _with_one_more(tmp_path, "    op.execute('CREATE TABLE more (id INTEGER)')\n", monkeypatch)
     with Store.open(home, create=False) as store:
         assert store.bars.bars("2330") == [BAR]
         assert store.notes.get("created_at") == created
@@ -89,7 +90,7 @@ def test_a_failed_migration_leaves_the_store_as_it_was(
         f"    {error}\n"
     )
     with monkeypatch.context() as patch:
-        _with_second(tmp_path, body, patch)
+        _with_one_more(tmp_path, body, patch)
         with pytest.raises(StoreError) as caught:
             Store.open(home)
         assert "\n" not in str(caught.value)
@@ -101,7 +102,7 @@ def test_a_failed_migration_leaves_the_store_as_it_was(
 def test_a_failed_first_migration_leaves_no_tables(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _with_second(tmp_path, "    1 / 0\n", monkeypatch)
+    _with_one_more(tmp_path, "    1 / 0\n", monkeypatch)
     with pytest.raises(StoreError, match="left as it was"):
         Store.open(home)
     assert not any("CREATE TABLE" in line for line in _dump(home.store))
