@@ -108,7 +108,7 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
         with quiet_imports():
             if engine == "unsloth":
                 import unsloth  # noqa: F401  (it patches transformers, so it comes first)
-            with _no_bars():
+            with no_bars():
                 fresh = _load_unsloth if engine == "unsloth" else _load_peft
                 model, tokenizer = fresh(str(base), lora, cuda, offline)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
@@ -294,7 +294,7 @@ def quiet_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Load weights without transformers' progress bar; ours is the only one."""
     from transformers.utils import logging as chatter
 
