@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +24,7 @@ from typing import Any
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
 from stockllm.forecaster.cards import CARD_FILE, Card, read_card
-from stockllm.forecaster.engines import prepare_imports, quiet_imports
+from stockllm.forecaster.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
 
 EMBEDDED = "llama"
 NAIVE = "ewma"
@@ -91,7 +92,7 @@ def list_adapters(home: Home) -> list[AdapterInfo]:
         try:
             card = read_card(path)
             made_at = datetime.fromisoformat(card.made_at)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             continue
         found.append(
             AdapterInfo(
@@ -109,7 +110,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         embedded = weights_hash(base_model_dir())
         fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
-    base_name, _, adapter = name.partition("+")
+    base_name, _, adapter = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("+")
     if base_name in BASELINES:
         if adapter:
             raise ModelUnavailable(f"The baseline {base_name} takes no adapter: use {base_name} alone.")
@@ -144,54 +145,70 @@ def load_model(ref: ModelRef) -> LoadedModel:
     float32 on a CPU, bfloat16 on CUDA. Raises ModelUnavailable where the files cannot be had or the
     adapter was trained on another base.
     """
-    stamp = ref.adapter_dir.stat().st_mtime_ns if ref.adapter_dir else 0
-    return _load(ref, stamp)
+    if ref.base is None:
+        raise ValueError("a baseline has nothing to load")
+    adapter_hash = weights_hash(ref.adapter_dir) if ref.adapter_dir else None
+    return _load(ref, weights_hash(ref.base), adapter_hash)
 
 
 @lru_cache(maxsize=2)
-def _load(ref: ModelRef, _stamp: int) -> LoadedModel:
+def _load(ref: ModelRef, model_hash: str, adapter_hash: str | None) -> LoadedModel:
+    card = _card_for(ref, ref.adapter_dir, model_hash) if ref.adapter_dir else None
     prepare_imports()
-    with quiet_imports():
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    if ref.base is None:
-        raise ValueError("a baseline has nothing to load")
-    cuda = torch.cuda.is_available()
-    card = read_card(ref.adapter_dir) if ref.adapter_dir else None
-    model_hash = weights_hash(ref.base)
-    if card is not None and card.base_hash != model_hash:
+    from safetensors import SafetensorError
+
+    try:
+        with quiet_imports(), no_bars():
+            model, tokenizer = _read(ref)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelUnavailable(
+            f"The model {ref.name} cannot be loaded ({cause}): pass the folder of one that transformers can "
+            f"load as --model, or use --model {EMBEDDED}, which is always here."
+        ) from error
+    ensure_chat(tokenizer, ref.name)
+    return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card)
+
+
+def _card_for(ref: ModelRef, adapter_dir: Path, model_hash: str) -> Card:
+    """The card of an adapter; ModelUnavailable where there is none or it names another base."""
+    try:
+        card = read_card(adapter_dir)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(
+            f"The adapter {ref.adapter} has no card that can be read ({error}): train it again."
+        ) from error
+    if card.base_hash != model_hash:
         raise ModelUnavailable(
             f"The adapter {ref.adapter} was trained on other weights of {card.base} than {ref.name} has: "
             "train it again on this base, or name the base it was made for."
         )
-    try:
-        dtype = torch.bfloat16 if cuda else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(str(ref.base), dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(str(ref.adapter_dir or ref.base))
-        if ref.adapter_dir is not None:
-            with quiet_imports():
-                from peft import PeftModel
-            model = PeftModel.from_pretrained(model, str(ref.adapter_dir)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError) as error:
-        where = "the folder is incomplete" if isinstance(ref.base, Path) else "it cannot be reached from here"
-        raise ModelUnavailable(
-            f"The model {ref.name} cannot be loaded, {where}: download it to a folder and pass that folder "
-            f"as --model, or use --model {EMBEDDED}, which is always here."
-        ) from error
-    model.eval()
-    if cuda:
-        model.to("cuda")
-    adapter_hash = card.hash if card else None
-    return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card)
+    return card
+
+
+def _read(ref: ModelRef) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = ref.base if isinstance(ref.base, Path) else _snapshot(str(ref.base))
+    cuda = torch.cuda.is_available()
+    dtype = torch.bfloat16 if cuda else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, device_map={"": 0 if cuda else "cpu"})
+    tokenizer = AutoTokenizer.from_pretrained(ref.adapter_dir or base)
+    if ref.adapter_dir is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, ref.adapter_dir).merge_and_unload()
+    return model.eval(), tokenizer
 
 
 def weights_hash(base: Path | str) -> str:
     """SHA-256 over a model's or an adapter's weight files, in the order of their names.
 
-    A hub id that is not a folder hashes the files in the local hub cache.
+    A hub id means the files in the local hub cache, downloaded if they are not yet there.
     """
-    folder = base if isinstance(base, Path) else _cached_snapshot(base)
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    folder = base if isinstance(base, Path) else _snapshot(base)
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ModelUnavailable(f"There are no weights in {folder}: give a folder with a safetensors file.")
     return _hash_files(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
@@ -207,16 +224,20 @@ def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _cached_snapshot(hub_id: str) -> Path:
-    """The folder of a hub model, downloaded if it is not yet here."""
+def _snapshot(hub_id: str) -> Path:
+    """The folder of a hub model as the local cache has it, downloaded if it is not yet here."""
     prepare_imports()
     from huggingface_hub import snapshot_download
 
+    wanted = ["*.safetensors", "*.json", "*.model", "*.jinja"]
+    with contextlib.suppress(Exception):  # the hub's client has a tree of errors: here all say "not yet"
+        here = Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=True))
+        if any(here.glob("*.safetensors")):
+            return here
     try:
-        return Path(
-            snapshot_download(hub_id, allow_patterns=["*.safetensors", "*.json", "*.model", "*.jinja"])
-        )
-    except Exception as error:  # the hub's client has a tree of its own; all of it means the same here
+        reach(hub_id)
+        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+    except Exception as error:
         raise ModelUnavailable(
             f"The model {hub_id} cannot be reached: connect to the hub once, or download it to a folder and "
             f"pass that folder as --model; --model {EMBEDDED} is always here."
