@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.forecaster.codec import BOUND, STEPS_PER_SIGMA, VOLUME_MIDDLE, PathState, encode, origin_state
-from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.codec import STEPS_PER_SIGMA, VOLUME_MIDDLE, PathState, encode, origin_state
+from stockllm.forecaster.sample import Paths, window_rng
 from stockllm.forecaster.windows import Window
 
 #: What ``ewma_walk`` computes; the ledger freezes a digest of it.
@@ -32,18 +31,13 @@ def ewma_walk(windows: Sequence[Window], *, paths: int, seed: int) -> list[Paths
 
 
 def _ewma(window: Window, paths: int, seed: int) -> Paths:
-    rng = generator(window, seed)
+    rng = window_rng(window, seed)
 
     def close(_day: int, state: PathState) -> NDArray[np.int64]:
         steps = np.rint(rng.standard_normal(paths) * STEPS_PER_SIGMA).astype(np.int64)
-        return np.clip(steps, np.maximum(state.low_bound, -BOUND), np.minimum(state.high_bound, BOUND))
+        return np.clip(steps, state.low_bound, state.high_bound)
 
     return walk(window, close, paths=paths, rng=rng)
-
-
-def generator(window: Window, seed: int) -> np.random.Generator:
-    """Random numbers of a window, whichever windows it is sampled with."""
-    return np.random.default_rng([seed, zlib.crc32(window.code.encode()), window.origin.toordinal()])
 
 
 def walk_to(window: Window, moves: Floats, *, rng: np.random.Generator) -> Paths:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from stockllm.data.records import Series
-from stockllm.forecaster.baselines import YEAR, Floats, generator, walk_to
-from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.baselines import YEAR, Floats, walk_to
+from stockllm.forecaster.sample import Paths, window_rng
 from stockllm.forecaster.windows import Window
 
 #: (log moves of the past year, paths, horizon, random numbers) -> log moves (paths, horizon)
@@ -128,7 +128,7 @@ def _sampler(futures: Futures) -> Callable[..., list[Paths]]:
     def sample(windows: Sequence[Window], *, paths: int, seed: int) -> list[Paths]:
         done = []
         for window in windows:
-            rng = generator(window, seed)
+            rng = window_rng(window, seed)
             moves = futures(past_moves(window.history), paths, len(window.future_dates), rng)
             done.append(walk_to(window, moves, rng=rng))
         return done

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import Series
-from stockllm.forecaster.baselines import Floats, generator, walk_to
+from stockllm.forecaster.baselines import Floats, walk_to
 from stockllm.forecaster.codec import STEPS_PER_SIGMA, VOLUME_MIDDLE, WARM_UP, Encoded, encode
-from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.sample import Paths, window_rng
 from stockllm.forecaster.windows import Window
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class NeuralSampler:
             horizon = len(window.future_dates)
             # Days beyond those it was taught look like the last of them.
             days = np.minimum(np.arange(horizon), AHEAD - 1)
-            rng = generator(window, seed)
+            rng = window_rng(window, seed)
             moves = centre[days] + width[days] * rng.standard_t(freedom, (paths, horizon))
             done.append(walk_to(window, moves, rng=rng))
             progress(len(done))
@@ -167,8 +167,9 @@ def _network(kind: Kind) -> Any:
                 layers: list[nn.Module] = []
                 for inside, dilation in ((FEATURES, 1), (WIDTH, 2), (WIDTH, 4)):
                     layers += [nn.Conv1d(inside, WIDTH, 3, dilation=dilation), nn.GELU()]
-                self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(4), nn.Flatten())
-            last = nn.Linear(WIDTH if kind == "lstm" else 4 * WIDTH, 2 * AHEAD)
+                self.body = nn.Sequential(*layers, nn.Flatten())
+            # The three convolutions take 2, 4 and 8 days off the ends.
+            last = nn.Linear(WIDTH if kind == "lstm" else (LOOK_BACK - 14) * WIDTH, 2 * AHEAD)
             # It starts out as the naive baseline: centre 0, width 1.
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(last.bias)
