@@ -186,9 +186,13 @@ class Store:
             rows = connection.execute(sa.select(schema.companies)).mappings().all()
         return [Company(**(dict(row) | {"aliases": tuple(json.loads(row["aliases"]))})) for row in rows]
 
-    def calendar(self) -> TradingCalendar:
-        """The exchanges' rules, corrected by the store's bars, then by the user's ``calendar.toml``."""
-        calendar = default_calendar().learn(self.bars.traded(), len(self.bars.codes()))
+    def calendar(self, until: date | None = None) -> TradingCalendar:
+        """The exchanges' rules, corrected by the store's bars, then by the user's ``calendar.toml``.
+
+        Nothing is learned from bars after ``until``.
+        """
+        traded = {day: n for day, n in self.bars.traded().items() if until is None or day <= until}
+        calendar = default_calendar().learn(traded, len(self.bars.codes()))
         closed, opened = _override(self.home.closed_days_file)
         return calendar.with_closed(closed).with_opened(opened)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,8 +16,8 @@ from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import Sampler, sampler_for
-from stockllm.forecaster.windows import Window, open_window
+from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
+from stockllm.forecaster.windows import Window, label, open_window
 from stockllm.market.companies import Company
 
 DEFAULT_PATHS = 99
@@ -64,28 +64,35 @@ def forecast(
     """
     _check(horizon, paths, seed)
     ref = resolve_model(model, store.home)
-    calendar = store.calendar()
+    calendar = store.calendar(until=as_of)
     simulated = store.simulated
     windows = []
     for code in codes:
-        window = _window(store.company(code), store.bars.series(code, end=as_of), prompt)
-        dates = calendar.next_sessions(window.origin, horizon)
-        windows.append(Window(window.code, window.name, window.market, window.history, window.past,
-                              window.future, dates))  # fmt: skip
+        series = store.bars.series(code, end=as_of)
+        dates = calendar.next_sessions(series.dates[-1], horizon) if len(series) else ()
+        windows.append(_window(store.company(code), series, prompt, dates, as_of))
     samplers = _samplers(store, ref, windows, prompt)
     known = {i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed) for i, w in enumerate(windows)}
     missing = [i for i, entry in known.items() if entry is None]
     sampled = _sample(samplers, [windows[i] for i in missing], paths, seed, progress)
     made_at = datetime.now(UTC).replace(microsecond=0)
-    for i, drawn in zip(missing, sampled, strict=True):
-        by = samplers[windows[i].origin]
-        made = _path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
-        known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
-    today = today or datetime.now(ZoneInfo("Asia/Taipei")).date()
+    with store.transaction():
+        for i, drawn in zip(missing, sampled, strict=True):
+            by = samplers[windows[i].origin]
+            made = _path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
+            known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
+    evening = as_of or today or datetime.now(ZoneInfo("Asia/Taipei")).date()
     return [
-        LedgerEntry(id, store.ledger.get(id), _warnings(windows[i], as_of, today))
-        for i, id in known.items()
-        if id is not None
+        LedgerEntry(
+            number,
+            store.ledger.get(number),
+            (
+                *_adapter_warnings(samplers[windows[i].origin], prompt, simulated),
+                *_age_warnings(windows[i], evening),
+            ),
+        )
+        for i, number in known.items()
+        if number is not None
     ]
 
 
@@ -96,7 +103,7 @@ def forecastable(
     fit, why_not = [], []
     for code in codes:
         try:
-            _window(store.company(code), store.bars.series(code, end=as_of), prompt)
+            _window(store.company(code), store.bars.series(code, end=as_of), prompt, (), as_of)
         except NotEnoughHistory as error:
             why_not.append(str(error))
         else:
@@ -113,14 +120,16 @@ def _check(horizon: int, paths: int, seed: int) -> None:
         raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {seed}.")
 
 
-def _window(company: Company, series: Series, prompt: PromptStyle) -> Window:
+def _window(
+    company: Company, series: Series, prompt: PromptStyle, dates: Sequence[date], as_of: date | None
+) -> Window:
     if not len(series):
+        until = "" if as_of is None else f" up to {as_of}"
         raise NotEnoughHistory(
-            f"There are no prices of {company.code} {company.name_zh}: "
-            "bring some in with 'stockllm import PATH'."
+            f"There are no prices of {label(company)}{until}: bring some in with 'stockllm import PATH'."
         )
     past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[prompt], len(series)))
-    return open_window(series, company, past, ())
+    return open_window(series, company, past, dates)
 
 
 def _samplers(
@@ -224,10 +233,23 @@ def _path_forecast(
     )
 
 
-def _warnings(window: Window, as_of: date | None, today: date) -> tuple[str, ...]:
-    if as_of is not None or today - window.origin <= STALE_AFTER:
-        return ()
-    return (
-        f"The data of {window.code} {window.name} ends on {window.origin}, {(today - window.origin).days} "
-        "days ago: the forecast goes on from there.",
-    )
+def _age_warnings(window: Window, evening: date) -> Iterator[str]:
+    age = evening - window.origin
+    if age > STALE_AFTER:
+        yield (
+            f"The data of {window.code} {window.name} ends on {window.origin}, {age.days} days before "
+            f"{evening}: the forecast goes on from there."
+        )
+
+
+def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) -> Iterator[str]:
+    card = sampler.loaded.card if isinstance(sampler, LlamaSampler) else None
+    if card is None:
+        return
+    if card.prompt != prompt:
+        yield (
+            f"The adapter {card.name} was trained on the {card.prompt} prompt and is asked in the {prompt} "
+            f"one: forecast with --prompt {card.prompt}."
+        )
+    if card.simulated and not simulated:
+        yield f"The adapter {card.name} was trained on simulated prices: train one on the real ones."
