@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stockllm.cli import arguments
-from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
+from stockllm.cli.output import banner, counter, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PromptStyle
+    from stockllm.data.records import PathForecast, PromptStyle
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.forecaster.forecast import LedgerEntry
@@ -42,25 +42,29 @@ def forecast(
     chart: Path | None = typer.Option(None, "--chart", help="Draw one company's forecast to a PNG file."),
 ) -> None:
     """Sample the coming days of companies as candles with bands, and freeze them in the ledger."""
+    from stockllm.market.companies import display
+
     style, day = arguments.style(prompt), arguments.day(as_of) if as_of else None
     if everything == bool(companies):
         raise UsageError("Name the companies to forecast, or pass --all; not both and not neither.")
     store, settings = open_store()
     with store:
-        entries = _forecast(
-            store, companies or [], everything, horizon, paths, model or settings.model, style, seed, day
-        )
+        codes = _codes(store, companies or [], everything, style, day)
+        if chart is not None and len(codes) != 1:
+            raise UsageError(f"--chart draws one company, and {len(codes)} were asked for: name one.")
+        entries = _forecast(store, codes, horizon, paths, model or settings.model, style, seed, day)
         if chart is not None:
-            _draw(store, settings, entries, chart)
+            _draw(store, settings, entries[0], chart)
         simulated = store.simulated
+        names = [display(store.company(code), settings.language) for code in codes]
     if as_json:
         emit_json([entry.forecast.document() for entry in entries])
         return
     banner(simulated, settings.language)
     if len(entries) == 1:
-        _show_days(entries[0], settings.language)
+        _show_days(entries[0], names[0], settings.language)
     else:
-        _show_summary(entries, settings.language)
+        _show_summary(entries, names, settings.language)
     show()
     show(
         text(
@@ -71,10 +75,26 @@ def forecast(
     )
 
 
+def _codes(
+    store: Store, queries: list[str], everything: bool, prompt: PromptStyle, as_of: date | None
+) -> list[str]:
+    """The companies asked for, each once; of all, those that have prices enough."""
+    if not everything:
+        return list(dict.fromkeys(store.resolve(query).code for query in queries))
+    from stockllm.forecaster.forecast import forecastable
+
+    codes, why_not = forecastable(store, [c.code for c in store.companies()], prompt, as_of)
+    if not codes:
+        raise NotEnoughHistory(
+            "No company has enough prices to forecast: bring some in with 'stockllm import PATH'."
+        )
+    _tell([f"left out: {reason}" for reason in why_not])
+    return codes
+
+
 def _forecast(
     store: Store,
-    queries: list[str],
-    everything: bool,
+    codes: list[str],
     horizon: int,
     paths: int,
     model: str,
@@ -83,43 +103,27 @@ def _forecast(
     as_of: date | None,
 ) -> list[LedgerEntry]:
     from stockllm.forecaster.forecast import forecast as make
-    from stockllm.forecaster.forecast import forecastable
 
-    if everything:
-        codes, why_not = forecastable(store, [c.code for c in store.companies()], prompt, as_of)
-        for reason in why_not:
-            say(f"stockllm: left out: {reason}")
-        if not codes:
-            raise NotEnoughHistory(
-                "No company has enough prices to forecast: bring some in with 'stockllm import PATH'."
-            )
-    else:
-        codes = list(dict.fromkeys(store.resolve(query).code for query in queries))
     entries = make(
         store, codes, horizon=horizon, paths=paths, model=model, prompt=prompt, seed=seed, as_of=as_of,
-        progress=_progress,
+        progress=counter,
     )  # fmt: skip
-    warnings = [warning for entry in entries for warning in entry.warnings]
-    for warning in warnings[:3]:
-        say(f"stockllm: {warning}")
-    if len(warnings) > 3:
-        say(f"stockllm: {len(warnings) - 3} more companies' data ended as long ago.")
+    _tell(list(dict.fromkeys(warning for entry in entries for warning in entry.warnings)))
     return entries
 
 
-def _progress(done: int, total: int) -> None:
-    import sys
+def _tell(sentences: list[str]) -> None:
+    """The first few of many sentences of a kind, and how many more there are."""
+    for sentence in sentences[:3]:
+        say(f"stockllm: {sentence}")
+    if len(sentences) > 3:
+        say(f"stockllm: and {len(sentences) - 3} more like these.")
 
-    if sys.stderr.isatty() and total > 1:
-        print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
-
-def _draw(store: Store, settings: Settings, entries: list[LedgerEntry], target: Path) -> None:
+def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:
     from stockllm.forecaster.chart import draw
 
-    if len(entries) != 1:
-        raise UsageError(f"--chart draws one company, and {len(entries)} were asked for: name one.")
-    made = entries[0].forecast
+    made = entry.forecast
     written = draw(
         store.bars.series(made.code, end=made.as_of),
         made,
@@ -132,9 +136,14 @@ def _draw(store: Store, settings: Settings, entries: list[LedgerEntry], target: 
     say(f"stockllm: the chart is in {written}")
 
 
-def _show_days(entry: LedgerEntry, language: str) -> None:
+def _show_days(entry: LedgerEntry, name: str, language: str) -> None:
     made = entry.forecast
-    _show_origin(entry, language)
+    close = f"{made.last_close / 100:,.2f}"
+    show(
+        f"{made.code} {name}  "
+        + text(f"{made.as_of} 收盤 {close}", f"close of {made.as_of} {close}", language)
+        + f"  {_made_by(made, language)}"
+    )
     bands = made.document()["bands"]["close"]
     rows: list[tuple[Any, ...]] = [
         (
@@ -153,10 +162,10 @@ def _show_days(entry: LedgerEntry, language: str) -> None:
     table(headers.split(), rows, right=range(1, 9))
 
 
-def _show_summary(entries: list[LedgerEntry], language: str) -> None:
-    _show_origin(entries[0], language, many=True)
+def _show_summary(entries: list[LedgerEntry], names: list[str], language: str) -> None:
+    show(_made_by(entries[0].forecast, language))
     rows = []
-    for entry in entries:
+    for entry, name in zip(entries, names, strict=True):
         made = entry.forecast
         last = made.last_close / 100
         band = made.document()["bands"]["close"][-1]
@@ -164,7 +173,7 @@ def _show_summary(entries: list[LedgerEntry], language: str) -> None:
         rows.append(
             (
                 made.code,
-                made.name,
+                name,
                 made.as_of.isoformat(),
                 f"{last:,.2f}",
                 f"{band['q50']:,.2f}",
@@ -182,17 +191,10 @@ def _show_summary(entries: list[LedgerEntry], language: str) -> None:
     table(headers.split(), rows, right=range(3, 9))
 
 
-def _show_origin(entry: LedgerEntry, language: str, *, many: bool = False) -> None:
-    made = entry.forecast
+def _made_by(made: PathForecast, language: str) -> str:
     model = made.model if made.adapter is None else f"{made.model}+{made.adapter}"
-    who = "" if many else f"{made.code} {made.name}  "
-    close = "" if many else text(f"{made.as_of} 收盤 ", f"close of {made.as_of} ", language)
-    price = "" if many else f"{made.last_close / 100:,.2f}  "
-    show(
-        f"{who}{close}{price}"
-        + text(
-            f"{made.horizon} 日預測  模型 {model}  {made.paths} 條路徑",
-            f"{made.horizon} days  model {model}  {made.paths} paths",
-            language,
-        )
+    return text(
+        f"{made.horizon} 日預測  模型 {model}  {made.paths} 條路徑",
+        f"{made.horizon}-day forecast  model {model}  {made.paths} {'path' if made.paths == 1 else 'paths'}",
+        language,
     )

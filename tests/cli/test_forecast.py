@@ -1,0 +1,180 @@
+"""``stockllm forecast``: the document, the tables, the picture, and one sentence for what cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from stockllm.data.paths import Home
+from stockllm.data.records import BAND_LEVELS, Bar
+from stockllm.data.store import Store
+from stockllm.market.calendar import default_calendar
+from stockllm.market.companies import Company
+
+Run = Callable[..., Result]
+#: The naive baseline answers at once; what a model samples is tested with the sampler.
+QUICK = ("--model", "ewma", "--paths", 19)
+pytestmark = pytest.mark.usefixtures("simulated_home")
+
+
+def test_the_document(document: Callable[..., Any]) -> None:
+    (made,) = document("forecast", "2330", *QUICK, "--horizon", 3, "--json")
+    assert list(made) == [
+        "code", "name", "market", "as_of", "made_at", "model", "adapter", "prompt", "paths", "horizon",
+        "simulated", "parse_failures", "candles", "bands",
+    ]  # fmt: skip
+    assert (made["code"], made["name"], made["market"]) == ("2330", "台積電", "TWSE")
+    assert (made["model"], made["adapter"], made["prompt"]) == ("ewma", None, "compact")
+    assert (made["paths"], made["horizon"], made["simulated"], made["parse_failures"]) == (19, 3, True, 0)
+    days = [day.isoformat() for day in default_calendar().next_sessions(date.fromisoformat(made["as_of"]), 3)]
+    assert [candle["date"] for candle in made["candles"]] == days
+    for candle in made["candles"]:
+        assert list(candle) == ["date", "open", "high", "low", "close", "volume"]
+        assert candle["low"] <= min(candle["open"], candle["close"])
+        assert candle["high"] >= max(candle["open"], candle["close"])
+        assert isinstance(candle["volume"], int)
+    assert list(made["bands"]) == ["close", "low", "high"]
+    for band in made["bands"].values():
+        assert [row.pop("date") for row in band] == days
+        for row in band:
+            assert list(row) == list(BAND_LEVELS)
+            assert list(row.values()) == sorted(row.values())
+
+
+def test_the_same_command_gives_the_same_document(document: Callable[..., Any]) -> None:
+    asked = ("forecast", "2330", "2317", *QUICK, "--json")
+    first = document(*asked)
+    assert document(*asked) == first
+    assert document(*asked, "--seed", 1) != first
+
+
+def test_the_embedded_model_in_both_styles(document: Callable[..., Any]) -> None:
+    for style in ("compact", "reference"):
+        (made,) = document(
+            "forecast", "2330", "--model", "llama", "--paths", 2, "--horizon", 1, "--prompt", style, "--json"
+        )
+        assert (made["model"], made["prompt"], made["parse_failures"]) == ("llama", style, 0)
+
+
+def test_all_41(document: Callable[..., Any]) -> None:
+    made = document("forecast", "--all", *QUICK, "--horizon", 1, "--json")
+    assert len({forecast["code"] for forecast in made}) == 41
+
+
+def test_companies_by_any_name_each_once(document: Callable[..., Any]) -> None:
+    made = document("forecast", "聯發科", "2454", "TSMC", *QUICK, "--json")
+    assert [forecast["code"] for forecast in made] == ["2454", "2330"]
+
+
+def test_as_of(document: Callable[..., Any]) -> None:
+    (made,) = document("forecast", "2330", *QUICK, "--as-of", "2026-03-10", "--json")
+    assert made["as_of"] == "2026-03-10"
+    assert made["candles"][0]["date"] == "2026-03-11"
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "many"),
+    [
+        (
+            "zh",
+            [
+                "SIMULATED",
+                "2330 台積電  2026-03-31 收盤",
+                "2 日預測  模型 ewma  19 條路徑",
+                "中位數",
+                "不是投資建議",
+            ],
+            ["代號", "上漲機率", "聯發科", "不是保證"],
+        ),
+        (
+            "en",
+            ["SIMULATED", "2330 TSMC  close of 2026-03-31", "2-day forecast  model ewma  19 paths", "Median"],
+            ["Code", "P(up)", "MediaTek", "no promise and no advice"],
+        ),
+    ],
+)
+def test_the_tables(
+    run: Run, monkeypatch: pytest.MonkeyPatch, language: str, one: list[str], many: list[str]
+) -> None:
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", language)
+    alone = run("forecast", "2330", *QUICK, "--horizon", 2)
+    assert alone.exit_code == 0
+    assert [words for words in one if words not in alone.stdout] == []
+    rows = alone.stdout.splitlines()
+    assert [row[:10] for row in rows[3:5]] == ["2026-04-01", "2026-04-02"]
+    beside = run("forecast", "2330", "2454", *QUICK, "--horizon", 2)
+    assert [words for words in many if words not in beside.stdout] == []
+
+
+def test_the_chart(run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "chart.png"
+    result = run("forecast", "2330", *QUICK, "--chart", target)
+    assert result.exit_code == 0
+    assert target.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert f"the chart is in {target}" in result.stderr
+
+
+def test_warnings_are_few_and_beside_the_document(run: Run) -> None:
+    result = run("forecast", "--all", *QUICK, "--horizon", 1, "--json")
+    assert len(json.loads(result.stdout)) == 41
+    told = result.stderr.splitlines()
+    assert len(told) == 4
+    assert all("ends on 2026-03-31" in line and "goes on from there" in line for line in told[:3])
+    assert told[3] == "stockllm: and 38 more like these."
+
+
+def test_all_leaves_out_who_has_too_little(run: Run, home_dir: Path) -> None:
+    days = default_calendar().next_sessions(date(2026, 3, 1), 5)
+    with Store.open(Home(home_dir)) as store:
+        store.add_companies([Company.bare("1101")])
+        store.bars.put(Bar("1101", day, 3000, 3100, 2900, 3050, 1000, "test") for day in days)
+    too_few = "1101 has 5 trading days and this forecast reads 20"
+    result = run("forecast", "--all", *QUICK, "--as-of", "2026-03-31", "--json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == 41
+    assert f"left out: {too_few}" in result.stderr
+    result = run("forecast", "1101", *QUICK)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert too_few in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "Name the companies to forecast, or pass --all"),
+        (("2330", "--all"), 2, "not both"),
+        (("2330", "--horizon", 0), 2, "The horizon is 1 to 60 trading days, not 0"),
+        (("2330", "--paths", 0), 2, "The number of paths"),
+        (("2330", "--seed", -1), 2, "The seed is a whole number"),
+        (("2330", "--horizon", "five"), 2, "--horizon"),
+        (("台積店",), 2, "2330"),
+        (("2330", "--prompt", "poem"), 2, "no prompt style 'poem': choose compact or reference"),
+        (("2330", "--as-of", "soon"), 2, "'soon' is no date"),
+        (("2330", "--as-of", "2020-01-01"), 1, "no prices of 2330 台積電 up to 2020-01-01"),
+        (("--all", "--as-of", "2020-01-01"), 1, "No company has enough prices"),
+        (("2330", "--model", "gpt"), 1, "no model 'gpt'"),
+        (("2330", "--model", "llama+mine"), 1, "no adapter 'mine'"),
+        (("2330", "--model", "ewma+mine"), 1, "takes no adapter"),
+        (("2330", "2317", "--chart", "x.png"), 2, "--chart draws one company, and 2 were asked for"),
+        (("--all", "--chart", "x.png"), 2, "--chart draws one company, and 41 were asked for"),
+    ],
+)
+def test_one_sentence_and_nothing_written(
+    refused: Callable[..., str], home_dir: Path, arguments: tuple[object, ...], code: int, words: str
+) -> None:
+    assert words in refused("forecast", *arguments, code=code)
+    with Store.open(Home(home_dir)) as store:
+        assert store.ledger.list() == []
+
+
+def test_no_store(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STOCKLLM_HOME", str(tmp_path / "empty"))
+    result = run("forecast", "2330")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "stockllm import" in result.stderr
