@@ -34,7 +34,7 @@ AHEAD = 20
 FEATURES = 6
 WIDTH = 16
 BATCH = 256
-STEPS = 300
+STEPS = 600
 RATE = 3e-3
 #: Steps between two looks at the validation windows, and how many of those are looked at.
 PATIENCE = 20
@@ -196,11 +196,11 @@ def _trained(sampler: NeuralSampler) -> Any:
     if sampler.hash not in _networks:
         while len(_networks) >= 4:
             _networks.pop(next(iter(_networks)))
-        _networks[sampler.hash] = train(sampler.kind, sampler.examples)
+        _networks[sampler.hash] = train(sampler.kind, sampler.examples, STEPS)
     return _networks[sampler.hash]
 
 
-def train(kind: Kind, examples: Examples, steps: int = STEPS) -> Any:
+def train(kind: Kind, examples: Examples, steps: int) -> Any:
     """A network fitted by maximum likelihood, as it stood when it did best on the last days.
 
     Neither torch's random state nor its threads are changed for anybody else.
