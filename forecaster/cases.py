@@ -99,11 +99,13 @@ def gather(store: Store, request: Request) -> Cases:
     :raises UsageError: where the period is shorter than a horizon.
     """
     calendar = store.calendar()
+    # A company that did not trade on the evening before the period is not forecast from older news.
+    evening = max((day for day in store.bars.traded() if day < request.start), default=request.start)
     found: list[tuple[Company, Series, int]] = []
     left_out = []
     for code in request.codes:
         company, series = store.company(code), store.bars.series(code, end=request.end)
-        first = max(bisect_left(series.dates, request.start) - 1, WARM_UP)
+        first = max(bisect_left(series.dates, evening), WARM_UP)
         indices = range(first, len(series) - min(request.horizons))
         if not indices:
             left_out.append(

@@ -102,6 +102,19 @@ def test_stride_takes_whole_evenings(store: Store, request_of: Callable[..., Req
     assert len(third.windows) == len(every[::3]) * len(CODES)
 
 
+def test_a_company_that_did_not_trade_is_no_evening_of_its_own(
+    market: dict[str, Series], request_of: Callable[..., Request], tmp_path: Path
+) -> None:
+    with Store.open(Home(tmp_path)) as store:
+        store.bars.put(bars(market["2330"], "2330"))
+        gone = set(range(60, 75))
+        store.bars.put(bar for k, bar in enumerate(bars(market["2317"], "2317")) if k not in gone)
+        cases = gather(store, request_of(70, 79, codes=("2317", "2330"), horizons=(1,), stride=2))
+    days = market["2330"].dates
+    assert [w.origin for w in cases.windows if w.code == "2330"] == list(days[69:79:2])
+    assert [w.origin for w in cases.windows if w.code == "2317"] == [days[75], days[77]]
+
+
 def test_figures_are_what_a_second_calculation_gives(
     store: Store, market: dict[str, Series], request_of: Callable[..., Request]
 ) -> None:
