@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from stockllm.cli import arguments
 from stockllm.cli.output import say, show
-from stockllm.data.errors import UsageError
+from stockllm.data.errors import NotEnoughHistory, UsageError
 
 if TYPE_CHECKING:
-    from stockllm.data.records import Series
+    from stockllm.data.records import ImportReport, Series
 
 
 def register(app: typer.Typer) -> None:
@@ -23,33 +25,41 @@ def register(app: typer.Typer) -> None:
 
 def pretrain(
     universe: Path = typer.Option(..., "--universe", help="Parquet of code,date,open,high,low,close,volume."),
-    output_dir: Path = typer.Option(..., "--output-dir", "--output_dir", help="Folder of the new model."),
+    output_dir: Path | None = typer.Option(
+        None, "--output-dir", "--output_dir", help="Folder of the new model; default: base_model in the home."
+    ),
     until: str = typer.Option("", "--until", metavar="DATE", help="Last day to learn from; default: all."),
     hold_out: int = typer.Option(200, "--hold-out", "--hold_out", help="Companies kept out, never the 41."),
     minutes: float = typer.Option(25.0, "--minutes", help="Wall time to train for."),
     seed: int = typer.Option(3407, "--seed"),
 ) -> None:
     """Train a base model; run again with the same folder, it goes on from its checkpoint."""
+    from stockllm.data.paths import Home
     from stockllm.forecaster.pretrain import Recipe, split_companies
     from stockllm.forecaster.pretrain import pretrain as train
     from stockllm.market.companies import COMPANIES
 
-    if minutes <= 0:
+    if not 0 < minutes < math.inf:
         raise UsageError(f"The minutes to train for must be above 0, not {minutes}.")
-    last = _day(until)
+    if seed < 0:
+        raise UsageError(f"The seed is a whole number from 0 on, not {seed}.")
+    last = arguments.day(until) if until else None
+    target = (output_dir or Home.locate().root / "base_model").expanduser().absolute()
     series = _series(universe, last)
+    if not series:
+        raise NotEnoughHistory(f"{universe} holds no prices{f' up to {until}' if until else ''}.")
     recipe = Recipe(minutes=minutes, hold_out=hold_out, seed=seed)
     codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
     wanted = set(codes)
     train(
         [s for s in series if s.code in wanted],
-        output_dir,
+        target,
         recipe,
         until=last or max(s.dates[-1] for s in series),
         held_out=held_out,
         report=lambda facts: say(json.dumps(facts)),
     )
-    show(f"The base model is in {output_dir}.")
+    show(f"The base model is in {target}: forecast with --model {target}.")
 
 
 def _series(universe: Path, until: date | None) -> list[Series]:
@@ -60,21 +70,11 @@ def _series(universe: Path, until: date | None) -> list[Series]:
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
 
-    with tempfile.TemporaryDirectory(prefix="stockllm-") as folder:
-        with Store.open(Home(Path(folder))) as store:
-            for report in import_path(store, universe):
-                say(f"stockllm: {_account(report)}")
-            return [s for code in store.bars.codes() if len(s := store.bars.series(code, end=until))]
+    with tempfile.TemporaryDirectory(prefix="stockllm-") as folder, Store.open(Home(Path(folder))) as store:
+        for report in import_path(store, universe):
+            say(f"stockllm: {_account(report)}")
+        return [s for code in store.bars.codes() if len(s := store.bars.series(code, end=until))]
 
 
-def _account(report: Any) -> str:
+def _account(report: ImportReport) -> str:
     return f"{report.source}: {report.accepted:,} bars accepted, {report.quarantined:,} rows quarantined."
-
-
-def _day(text: str) -> date | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"'{text}' is no date: write it as YYYY-MM-DD, such as 2025-12-31.") from None

@@ -11,29 +11,34 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockllm.data.errors import StockllmError, UsageError
+from stockllm.data.errors import TrainingStopped, UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import Encoded, encode
+from stockllm.forecaster.base_card import base_card
+from stockllm.forecaster.batches import Batches
+from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
+from stockllm.forecaster.progress import StopRequest
 from stockllm.forecaster.prompts import (
     COMPACT_SYSTEM,
     REFERENCE_SYSTEM,
-    compact_answer,
-    compact_question,
-    training_messages,
 )
 from stockllm.forecaster.tokenizer import build_tokenizer
-from stockllm.forecaster.windows import Window
 
 if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+
+#: Steps between reports.
+REPORT_EVERY = 20
+#: Seconds between checkpoints.
+SAVE_EVERY = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,28 @@ class Recipe:
 
 @dataclass(slots=True)
 class Progress:
+    """How far a training came; ``losses`` has one entry a step, in nats a token."""
+
     step: int = 0
     seconds: float = 0.0
     tokens: int = 0
     losses: list[float] = field(default_factory=list)
+
+    def add(self, loss: float, tokens: int, seconds: float) -> None:
+        """One more step; ``seconds`` are those of the whole training."""
+        self.step += 1
+        self.losses.append(loss)
+        self.tokens += tokens
+        self.seconds = seconds
+
+    def facts(self) -> dict[str, Any]:
+        """The figures to report while it runs."""
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 1),
+            "loss": round(float(np.mean(self.losses[-REPORT_EVERY:])), 4),
+            "tokens_per_second": round(self.tokens / self.seconds),
+        }
 
 
 def split_companies(
@@ -73,7 +96,7 @@ def split_companies(
     """(companies to train on, companies held out); those in ``never`` are never held out."""
     rng = np.random.default_rng(recipe.seed)
     candidates = sorted(set(codes) - set(never))
-    if recipe.hold_out >= len(candidates):
+    if not 0 <= recipe.hold_out <= len(candidates):
         raise UsageError(
             f"{recipe.hold_out} companies cannot be held out of {len(candidates)}; hold out fewer."
         )
@@ -121,67 +144,6 @@ def drop_residuals(model: LlamaForCausalLM, share: float) -> None:
         layer.mlp.register_forward_hook(hook)
 
 
-def mirrored(days: Encoded) -> Encoded:
-    """The same days upside down: every move negated, so high and low change places."""
-    return Encoded(-days.steps[:, [0, 2, 1, 3]], days.buckets, days.sigma, days.usual_volume)
-
-
-class Windows:
-    """An endless supply of batches of token ids, drawn with one seeded generator."""
-
-    def __init__(self, series: Sequence[Series], tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
-        self.tokenizer, self.recipe = tokenizer, recipe
-        self.rng = np.random.default_rng(recipe.seed)
-        # The first days share a start value taken from themselves (codec.WARM_UP): leave them out.
-        self.series = [s for s in series if len(s) >= 60]
-        self.encoded = [encode(s)[20:] for s in self.series]
-        if not self.encoded:
-            raise StockllmError("No company has the 60 days that pretraining needs; import more history.")
-        self.weights = np.array([len(e.buckets) for e in self.encoded], dtype=float)
-        self.weights /= self.weights.sum()
-
-    def batch(self) -> list[list[int]]:
-        """Token ids of one batch's windows; all windows of a batch have the same shape."""
-        recipe, rng = self.recipe, self.rng
-        if rng.random() < recipe.reference_share:
-            return self._ids([self._reference_messages() for _ in range(4)])
-        future = int(rng.choice([1, 5, recipe.longest_future], p=[0.1, 0.2, 0.7]))
-        past = int(rng.choice([5, 20, 60, recipe.longest_past], p=[0.1, 0.15, 0.35, 0.4]))
-        rows = max(1, recipe.batch_tokens // ((past + future) * 5 + 50))
-        return self._ids([self._compact_messages(past, future) for _ in range(rows)])
-
-    def _ids(self, conversations: list[list[dict[str, str]]]) -> list[list[int]]:
-        encoded = self.tokenizer.apply_chat_template(conversations, return_dict=True)
-        return [list(ids) for ids in encoded["input_ids"]]
-
-    def _compact_messages(self, past: int, future: int) -> list[dict[str, str]]:
-        while True:
-            days = self.encoded[int(self.rng.choice(len(self.encoded), p=self.weights))]
-            if len(days.buckets) >= past + future:
-                break
-        start = int(self.rng.integers(0, len(days.buckets) - past - future + 1))
-        days = days[start : start + past + future]
-        if self.rng.random() < self.recipe.mirror_share:
-            days = mirrored(days)
-        return [
-            {"role": "system", "content": COMPACT_SYSTEM},
-            {"role": "user", "content": compact_question(days[:past], future)},
-            {"role": "assistant", "content": compact_answer(days[past:])},
-        ]
-
-    def _reference_messages(self) -> list[dict[str, str]]:
-        past, future = ((1, 1), (5, 5), (20, 5))[int(self.rng.integers(3))]
-        series = self.series[int(self.rng.choice(len(self.series), p=self.weights))]
-        start = int(self.rng.integers(20, len(series) - past - future + 1))
-        window = Window(
-            series.code, series.code, "TWSE", series[: start + past], past,
-            series[start + past : start + past + future],
-            series.dates[start + past : start + past + future],
-        )  # fmt: skip
-        example = training_messages(window, "reference")
-        return [*example.prompt, *example.completion]
-
-
 def sample_prompts() -> Iterator[str]:
     """Texts of both styles with made-up numbers, for the tokenizer to learn its words from."""
     rng = np.random.default_rng(0)
@@ -212,68 +174,129 @@ def pretrain(
     """Train a base model and write it to ``target``; returns ``target``.
 
     ``series`` must end by ``until`` and contain no held-out company; both go on the model's card.
-    Runs for ``recipe.minutes`` of wall time. A checkpoint in ``target`` with the suffix
-    ``.checkpoint`` is taken up where it stopped and removed at the end.
-    """
-    import torch
+    Runs for ``recipe.minutes`` of wall time. A checkpoint beside ``target``, with the suffix
+    ``.checkpoint``, is taken up where it stopped and removed at the end.
 
+    :raises UsageError: days after ``until``, a held-out company, a checkpoint of another training,
+        or a folder that cannot be written.
+    :raises NotEnoughHistory: no company has days enough.
+    :raises TrainingStopped: on Ctrl-C; the checkpoint is kept.
+    """
     if any(s.dates and s.dates[-1] > until for s in series) or {s.code for s in series} & set(held_out):
         raise UsageError(f"The training data holds days after {until} or a held-out company.")
-    torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer(sample_prompts())
-    windows = Windows(series, tokenizer, recipe)
-    model = new_model(recipe, tokenizer)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {target} cannot be made ({error.strerror}): name another.") from error
+    prepare_imports()
+    with quiet_imports():
+        import torch
+
+        torch.manual_seed(recipe.seed)
+        tokenizer = build_tokenizer(sample_prompts())
+        model = new_model(recipe, tokenizer)
+    batches = Batches(series, tokenizer, recipe)
     drop_residuals(model, recipe.dropout)
+    optimizer = _optimizer(model, recipe)
+    # What may not change between a start and its resumption; the time may.
+    training = [asdict(replace(recipe, minutes=0)), until, sorted(held_out), sorted(s.code for s in series)]
+    checkpoint = _Checkpoint(target.with_name(target.name + ".checkpoint"), training)
+    progress = checkpoint.restore(model, optimizer, batches)
+    model.train()
+    bfloat16 = _has_fast_bfloat16()
+    saved_at = time.monotonic()
+    started = saved_at - progress.seconds
+    with StopRequest() as stop:
+        stop.patient = True
+        while progress.seconds < recipe.minutes * 60:
+            done = progress.seconds / (recipe.minutes * 60)
+            rate = recipe.learning_rate * min(1.0, done / 0.03 + 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+            for group in optimizer.param_groups:
+                group["lr"] = max(rate, recipe.learning_rate * 0.01)
+            ids, labels = _tensors(batches.batch(), tokenizer.pad_token_id)
+            # No attention mask: padding stands at the end, where a causal model never looks back from.
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                loss = model(input_ids=ids, labels=labels).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            progress.add(loss.item(), int((labels != -100).sum()), time.monotonic() - started)
+            if progress.step % REPORT_EVERY == 0:
+                report(progress.facts())
+            if stop.wanted or time.monotonic() - saved_at > SAVE_EVERY:
+                checkpoint.save(model, optimizer, batches, progress)
+                saved_at = time.monotonic()
+            if stop.wanted:
+                raise TrainingStopped(
+                    f"Pretraining stopped after {progress.seconds / 60:.1f} of {recipe.minutes:g} minutes: "
+                    f"run the same command again to go on from {checkpoint.path}."
+                )
+    _save_model(model, tokenizer, target, recipe, progress, until, batches, held_out)
+    checkpoint.path.unlink(missing_ok=True)
+    return target
+
+
+def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW that decays matrices alone, not norms."""
+    import torch
+
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=recipe.learning_rate,
         betas=(0.9, 0.98),
     )
-    checkpoint = target.with_name(target.name + ".checkpoint")
-    progress = Progress()
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """The file a stopped training goes on from; ``training`` says which training it is of."""
+
+    path: Path
+    training: list[Any]
+
+    def restore(
+        self, model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batches: Batches
+    ) -> Progress:
+        """Put everything where it stood; nothing where there is no file."""
+        import torch
+
+        if not self.path.exists():
+            return Progress()
+        saved = torch.load(self.path, weights_only=False)
+        if saved["training"] != self.training:
+            raise UsageError(
+                f"{self.path} is of a training with another recipe or other data: "
+                "go on with what it was started with, or remove it to start anew."
+            )
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        progress, windows.rng = saved["progress"], saved["rng"]
-    model.train()
-    budget = recipe.minutes * 60
-    saved_at = started = time.monotonic()
-    spent_before = progress.seconds
-    while progress.seconds < budget:
-        done = progress.seconds / budget
-        rate = recipe.learning_rate * min(1.0, done / 0.03 + 0.02) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimizer.param_groups:
-            group["lr"] = max(rate, recipe.learning_rate * 0.01)
-        ids, labels = _tensors(windows.batch(), tokenizer.pad_token_id)
-        # No attention mask: padding stands at the end, where a causal model never looks back from.
-        with torch.autocast("cpu", torch.bfloat16, enabled=_has_fast_bfloat16()):
-            loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        progress.step += 1
-        progress.tokens += int((labels != -100).sum())
-        progress.losses.append(loss.item())
-        progress.seconds = spent_before + time.monotonic() - started
-        if progress.step % 20 == 0:
-            report(
-                {
-                    "step": progress.step,
-                    "seconds": round(progress.seconds, 1),
-                    "loss": round(float(np.mean(progress.losses[-20:])), 4),
-                    "tokens_per_second": round(progress.tokens / progress.seconds),
-                }
-            )
-        if time.monotonic() - saved_at > 120:
-            _save_checkpoint(checkpoint, model, optimizer, progress, windows.rng)
-            saved_at = time.monotonic()
-    _save_model(model, tokenizer, target, recipe, progress, until, windows, held_out)
-    checkpoint.unlink(missing_ok=True)
-    return target
+        batches.rng = saved["rng"]
+        progress: Progress = saved["progress"]
+        return progress
+
+    def save(
+        self,
+        model: LlamaForCausalLM,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        progress: Progress,
+    ) -> None:
+        """Write the file; it is whole at every moment."""
+        import torch
+
+        state = {
+            "training": self.training,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "rng": batches.rng,
+            "progress": progress,
+        }
+        part = self.path.with_name(self.path.name + ".part")
+        torch.save(state, part)
+        part.replace(self.path)
 
 
 def _has_fast_bfloat16() -> bool:
@@ -294,22 +317,6 @@ def _tensors(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tenso
     return ids, ids.masked_fill(ids == pad, -100)
 
 
-def _save_checkpoint(
-    path: Path, model: LlamaForCausalLM, optimizer: Any, progress: Progress, rng: np.random.Generator
-) -> None:
-    import torch
-
-    part = path.with_name(path.name + ".part")
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": progress,
-        "rng": rng,
-    }
-    torch.save(state, part)
-    part.replace(path)
-
-
 def _save_model(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -317,21 +324,22 @@ def _save_model(
     recipe: Recipe,
     progress: Progress,
     until: date,
-    windows: Windows,
+    batches: Batches,
     held_out: Sequence[str],
 ) -> None:
-    """Weights in bfloat16, tokenizer and the card's facts."""
+    """Weights in bfloat16, tokenizer, the card and its facts."""
     import torch
 
     target.mkdir(parents=True, exist_ok=True)
-    model.eval().to(torch.bfloat16).save_pretrained(target)
+    with no_bars():
+        model.eval().to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)
     facts = {
         "recipe": asdict(recipe),
         "parameters": sum(p.numel() for p in model.parameters()),
         "data_end": until.isoformat(),
-        "companies": len(windows.series),
-        "days": sum(len(e.buckets) for e in windows.encoded),
+        "companies": len(batches.series),
+        "days": sum(len(e.buckets) for e in batches.encoded),
         "held_out": sorted(held_out),
         "steps": progress.step,
         "tokens": progress.tokens,
@@ -340,3 +348,4 @@ def _save_model(
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     (target / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (target / "README.md").write_text(base_card(facts), "utf-8")
