@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# Code -> (open, high, low, close) in hundredths.
+_Prices = dict[str, tuple[int, int, int, int]]
 
 # The order of the bits in the column ``flags``; new ones go to the end.
 _FLAGS: tuple[BarFlag, ...] = ("past_limit", "off_tick", "repaired")
@@ -70,6 +74,13 @@ WITH RECURSIVE each(code) AS (
 )
 """
 
+# The bar next to a day, for many codes in two seeks each.
+_NEXT_TO = """
+SELECT b.code, b.open, b.high, b.low, b.close
+FROM json_each(?) AS wanted JOIN bars b ON b.code = wanted.value
+    AND b.date = (SELECT {pick}(date) FROM bars WHERE code = wanted.value AND date {side} ?)
+"""
+
 
 class BarStore:
     """The bars of a store. Every error of the database is a StoreError."""
@@ -99,6 +110,26 @@ class BarStore:
                     accepted += len(batch) - known
             connection.exec_driver_sql("DROP TABLE incoming")
         return accepted, unchanged
+
+    def rebase(self, bars: Iterable[Bar]) -> int:
+        """Give stored bars the reference and the flags of ``bars``, whose figures are theirs.
+
+        For what becomes known of a day after its bar: unlike ``put`` it takes a flag back. The old
+        bars are kept in ``bar_revisions``. The number of bars changed.
+        """
+        now = datetime.now(UTC).isoformat()
+        where = "code = ? AND date = ? AND (reference IS NOT ? OR flags <> ?)"
+        keep = f"INSERT INTO bar_revisions ({_COLUMNS}, replaced_at) SELECT {_COLUMNS}, ? FROM bars"
+        changed = 0
+        with self._database.write() as connection:
+            for bar in bars:
+                key = (bar.code, bar.date.isoformat(), bar.reference, _bits(bar))
+                connection.exec_driver_sql(f"{keep} WHERE {where}", (now, *key))
+                changed += connection.exec_driver_sql(
+                    f"UPDATE bars SET reference = ?, flags = ?, arrived_at = ? WHERE {where}",
+                    (bar.reference, _bits(bar), now, *key),
+                ).rowcount
+        return changed
 
     def quarantine(self, rows: Iterable[QuarantinedRow]) -> int:
         """Keep rows that were refused, each once; the number not kept before."""
@@ -162,6 +193,24 @@ class BarStore:
         with self._database.read() as connection:
             rows = connection.exec_driver_sql("SELECT date FROM bars WHERE code = ? ORDER BY date", (code,))
             return [date.fromisoformat(day) for (day,) in rows]
+
+    def beside(self, day: date, codes: Iterable[str]) -> tuple[_Prices, _Prices]:
+        """Each code's last bar before ``day`` and first one after it: open, high, low and close.
+
+        Codes without such a bar are absent.
+        """
+        wanted = json.dumps(list(codes))
+        with self._database.read() as connection:
+            before, after = (
+                {
+                    code: (opening, high, low, close)
+                    for code, opening, high, low, close in connection.exec_driver_sql(
+                        _NEXT_TO.format(pick=pick, side=side), (wanted, day.isoformat())
+                    )
+                }
+                for pick, side in (("max", "<"), ("min", ">"))
+            )
+        return before, after
 
     def arrivals(self, code: str) -> dict[date, datetime]:
         """Day -> when a bar of it first came in, whatever has replaced it since."""
@@ -250,6 +299,10 @@ class BarStore:
             )
 
 
+def _bits(bar: Bar) -> int:
+    return sum(_BIT[flag] for flag in set(bar.flags)) if bar.flags else 0
+
+
 def _batches(bars: Iterable[Bar], now: str) -> Iterator[list[tuple[Any, ...]]]:
     """Rows for the database, a few thousand at a time, no day of a company twice in one batch."""
     batch: list[tuple[Any, ...]] = []
@@ -272,7 +325,7 @@ def _batches(bars: Iterable[Bar], now: str) -> Iterator[list[tuple[Any, ...]]]:
                 bar.value,
                 bar.trades,
                 bar.reference,
-                sum(_BIT[flag] for flag in set(bar.flags)) if bar.flags else 0,
+                _bits(bar),
                 bar.source,
                 now,
             )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = sa.MetaData()
 
@@ -220,4 +220,87 @@ runs = Table(
     Column("pid", Integer, nullable=False),
     Column("log", Text),
     sqlite_autoincrement=True,
+)
+
+#: Every request that went out to a site. ``outcome`` stays "sent" where the process died over it.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+Index("requests_by_site", requests.c.site, requests.c.at)
+
+#: Sites that must not be asked until a moment, and how many times in a row they barred us.
+site_bars = Table(
+    "site_bars",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("until", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+#: What has been collected, so that nobody asks for it again; see ``data.collected``.
+collected = Table(
+    "collected",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("through", Date),
+    Column("read", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("left_out", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The days the exchange's holiday schedule names; ``open`` is 1 for a session, 0 for a closed
+#: day, absent where the schedule does not tell.
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("date", Date, primary_key=True),
+    Column("open", Integer),
+    Column("name", Text, nullable=False),
+)
+
+#: What the exchanges computed for each ex-date; see ``data.exrights``.
+ex_rights = Table(
+    "ex_rights",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("date", Date, primary_key=True),
+    Column("market", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("close_before", Integer, nullable=False),
+    Column("reference", Integer, nullable=False),
+    Column("basis", Integer, nullable=False),
+    Column("limit_up", Integer),
+    Column("limit_down", Integer),
+    Column("source", Text, nullable=False),
+    Column("arrived_at", Text, nullable=False),
+    CheckConstraint("close_before > 0 AND reference > 0 AND basis > 0", name="ex_rights_positive"),
+    sqlite_with_rowid=False,
+)
+Index("ex_rights_by_date", ex_rights.c.date)
+
+#: When each company's news was last asked for, language by language.
+news_turns = Table(
+    "news_turns",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("language", Text, primary_key=True),
+    Column("served_at", Text, nullable=False),
+    Column("newest", Text),
+    Column("outcome", Text, nullable=False),
+    sqlite_with_rowid=False,
 )

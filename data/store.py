@@ -19,12 +19,16 @@ import sqlalchemy as sa
 
 from stockllm.data import schema
 from stockllm.data.bars import BarStore
+from stockllm.data.collected import CollectedStore
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError, UnknownCompany
+from stockllm.data.exrights import ExRightStore
 from stockllm.data.ledger import LedgerStore
 from stockllm.data.news import NewsStore
+from stockllm.data.news_turns import NewsTurnStore
 from stockllm.data.notes import NoteStore
 from stockllm.data.paths import Home
+from stockllm.data.requests import RequestStore
 from stockllm.data.runs import RunStore
 from stockllm.data.scores import ScoreStore
 from stockllm.data.signals import SignalStore
@@ -45,10 +49,14 @@ class Store:
         self.notes = NoteStore(database)
         self.bars = BarStore(database)
         self.news = NewsStore(database)
+        self.news_turns = NewsTurnStore(database)
         self.ledger = LedgerStore(database)
         self.scores = ScoreStore(database)
         self.signals = SignalStore(database)
         self.runs = RunStore(database)
+        self.requests = RequestStore(database)
+        self.collected = CollectedStore(database)
+        self.ex_rights = ExRightStore(database)
 
     @classmethod
     def open(cls, home: Home, *, create: bool = True) -> Store:
@@ -187,12 +195,14 @@ class Store:
         return [Company(**(dict(row) | {"aliases": tuple(json.loads(row["aliases"]))})) for row in rows]
 
     def calendar(self, until: date | None = None) -> TradingCalendar:
-        """The exchanges' rules, corrected by the store's bars, then by the user's ``calendar.toml``.
+        """The exchanges' rules, corrected by what the exchanges said, then by the store's bars and last
+        by the user's ``calendar.toml``.
 
-        Nothing is learned from bars after ``until``.
+        Nothing is learned from what happened after ``until``.
         """
         traded = {day: n for day, n in self.bars.traded().items() if until is None or day <= until}
-        calendar = default_calendar().learn(traded, len(self.bars.codes()))
+        calendar = self.collected.correct(default_calendar(), until)
+        calendar = calendar.learn(traded, len(self.bars.codes()))
         closed, opened = _override(self.home.closed_days_file)
         return calendar.with_closed(closed).with_opened(opened)
 
