@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -29,10 +30,54 @@ class Settings(BaseSettings):
     newsapi_key: SecretStr | None = None
     """The key to newsapi.org, needed only to fetch news."""
 
+    twse_url: str = "https://www.twse.com.tw"
+    """Where the Taiwan Stock Exchange answers; another address for a mirror."""
+
+    twse_openapi_url: str = "https://openapi.twse.com.tw/v1"
+    """Where the same exchange serves its open data, the fallback for the latest day."""
+
+    tpex_url: str = "https://www.tpex.org.tw"
+    """Where the Taipei Exchange answers."""
+
+    tpex_openapi_url: str = "https://www.tpex.org.tw/openapi/v1"
+    """Where the same exchange serves its open data."""
+
+    newsapi_url: str = "https://newsapi.org"
+    """Where NewsAPI answers."""
+
+    request_interval: float = Field(default=3.0, ge=0, le=3600)
+    """Seconds between two requests to one site. Sooner, and the exchanges bar the caller."""
+
+    request_timeout: float = Field(default=15.0, gt=0, le=600)
+    """Seconds a site may take to connect, and to send the next part of its answer."""
+
+    answer_timeout: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds one answer may take as a whole, however steadily it drips."""
+
+    request_retries: int = Field(default=2, ge=0, le=10)
+    """How often a request that failed is sent again before its job is left for the next run."""
+
+    fewest_shares: int = Field(default=400, ge=1)
+    """A market's list of a day with fewer shares than this is taken for cut off."""
+
+    newsapi_requests_per_day: int = Field(default=100, ge=1)
+    """Requests that NewsAPI's plan allows in 24 hours; the free one allows 100."""
+
     @field_validator("newsapi_key", mode="after")
     @classmethod
     def _blank_is_absent(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
+
+    @field_validator("twse_url", "twse_openapi_url", "tpex_url", "tpex_openapi_url", "newsapi_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        """An address without its last slash; unencrypted only on this machine itself."""
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ValueError("an address such as https://example.org is needed")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("the address must begin with https://")
+        return value.strip().rstrip("/")
 
     @classmethod
     def load(cls, home: Home) -> Settings:
