@@ -1,0 +1,226 @@
+"""Ex-dates: TWSE's ``TWT49U`` and TPEx's ``bulletin/exDailyQ``, a calendar month at a time.
+
+A month, because TWSE has answered longer spans with a web page. What comes in goes to the store's
+``ex_rights`` and, where the bars of those days are there already, into their ``reference``.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from stockllm.collectors import tables
+from stockllm.collectors.bases import IDLE, apply_bases
+from stockllm.collectors.clock import today
+from stockllm.collectors.failures import NoData, SiteFailure
+from stockllm.collectors.http import Answer, Door, Web
+from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange
+from stockllm.collectors.prices_csv import read_day
+from stockllm.data.collected import Collected
+from stockllm.data.exrights import ExRight
+from stockllm.market.companies import is_ordinary_share
+
+if TYPE_CHECKING:
+    from stockllm.data.store import Store
+
+_KINDS: dict[str, Literal["dividend", "rights", "both"]] = {
+    "息": "dividend",
+    "除息": "dividend",
+    "權": "rights",
+    "除權": "rights",
+    "權息": "both",
+    "除權息": "both",
+}
+
+#: The exchanges' names of the columns -> ours.
+_COLUMNS = {
+    "資料日期": "date",
+    "除權息日期": "date",
+    "股票代號": "code",
+    "代號": "code",
+    "除權息前收盤價": "close_before",
+    "除權息參考價": "reference",
+    "權/息": "kind",
+    "漲停價格": "limit_up",
+    "漲停價": "limit_up",
+    "跌停價格": "limit_down",
+    "跌停價": "limit_down",
+    "開盤競價基準": "basis",
+    "開始交易基準價": "basis",
+}
+_NEEDED = ("date", "code", "close_before", "reference", "kind", "basis")
+
+
+@dataclass(frozen=True)
+class ExRightsReport:
+    """What came of the ex-dates: ``new`` or changed rows, ``applied`` to that many bars.
+
+    ``failures`` are the sentences of the months that could not be had.
+    """
+
+    months: int = 0
+    new: int = 0
+    known: int = 0
+    left_out: int = 0
+    applied: int = 0
+    failures: tuple[str, ...] = ()
+
+
+def missing_months(store: Store, market: Exchange, start: date, end: date) -> list[date]:
+    """The months (their first days) from ``start`` to ``end`` not yet asked for to their end."""
+    have = {entry.period: entry.through for entry in store.collected.all("ex_rights", market)}
+    missing = []
+    for first, last in _months(start, end):
+        through = have.get(f"{first:%Y-%m}")
+        if through is None or through < min(last, end):
+            missing.append(first)
+    return missing
+
+
+def collect_exrights(web: Web, store: Store, start: date, end: date | None = None) -> ExRightsReport:
+    """Ask both exchanges for the ex-dates of the months from ``start`` to ``end`` (today).
+
+    The time before is asked for too as far back as an untraded share may keep its base.
+    Months that were asked for before are not asked for again. A month that cannot be had leaves the
+    others alone; an exchange that turns us away is asked for nothing more. StoreError where the
+    store holds simulated prices.
+    """
+    store.expect_simulated(False)
+    end = min(end or today(web.clock), today(web.clock))
+    start -= IDLE
+    months = new = known = left_out = 0
+    failures: list[str] = []
+    applied = 0
+    for market in EXCHANGES:
+        for first in missing_months(store, market, start, end):
+            if refusal := web.barred(SITES[market]):
+                failures.append(refusal.why)
+                break
+            last = min(first.replace(day=monthrange(first.year, first.month)[1]), end)
+            try:
+                rows, others = fetch_exrights(web, market, first, last)
+            except NoData:
+                rows, others = [], 0
+            except SiteFailure as failure:
+                failures.append(str(failure))
+                continue
+            with store.transaction():
+                added, same = store.ex_rights.put(rows)
+                applied += apply_bases(store, rows)
+                store.collected.put(
+                    Collected(
+                        what="ex_rights",
+                        subject=market,
+                        period=f"{first:%Y-%m}",
+                        state="complete" if rows else "no_data",
+                        source=SITES[market].key,
+                        at=web.clock.now(),
+                        through=last,
+                        read=len(rows),
+                        kept=len(rows),
+                        left_out=others,
+                    )
+                )
+            months, new, known, left_out = months + 1, new + added, known + same, left_out + others
+    return ExRightsReport(months, new, known, left_out, applied, tuple(failures))
+
+
+def fetch_exrights(web: Web, market: Exchange, start: date, end: date) -> tuple[list[ExRight], int]:
+    """The exchange's ex-dates from ``start`` to ``end``, and how many rows are of no ordinary share.
+
+    NoData where there are none, WrongAnswer where a row or the heading names another time.
+    """
+    site = SITES[market]
+
+    def ask(door: Door) -> tuple[list[ExRight], int]:
+        if market == "TWSE":
+            params = {"startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}", "response": "json"}
+            answer = door.get(f"{web.settings.twse_url}/rwd/zh/exRight/TWT49U", params)
+        else:
+            form = {"startDate": f"{start:%Y/%m/%d}", "endDate": f"{end:%Y/%m/%d}", "response": "json"}
+            answer = door.post(f"{web.settings.tpex_url}/www/zh-tw/bulletin/exDailyQ", form)
+        return _read(answer, market, start, end)
+
+    return web.ask(site, f"the ex-dates of {market} from {start} to {end}", ask)
+
+
+def _read(answer: Answer, market: Exchange, start: date, end: date) -> tuple[list[ExRight], int]:
+    document = tables.mapping(answer)
+    tables.status(answer, document)
+    given = [document] if market == "TWSE" else document.get("tables")
+    if not isinstance(given, list) or not given:
+        raise tables.unreadable(answer, "no table")
+    span = tables.plain(document.get("date"))
+    if market == "TPEx" and span and span != f"{start:%Y%m%d}~{end:%Y%m%d}":
+        raise tables.wrong(answer, f"the days {span[:40]}")
+    if market == "TWSE":
+        tables.same_title(answer, document.get("title"), start)
+    rows: list[ExRight] = []
+    others = 0
+    for cells in _cells(answer, given):
+        code = cells["code"]
+        if not is_ordinary_share(code):
+            others += 1
+            continue
+        row = _ex_right(answer, market, cells)
+        if not start <= row.date <= end:
+            raise tables.wrong(answer, f"the day {row.date} of {code}")
+        rows.append(row)
+    return rows, others
+
+
+def _cells(answer: Answer, given: Iterable[Any]) -> Iterator[dict[str, str]]:
+    for table in given:
+        if not isinstance(table, dict) or "fields" not in table:
+            continue
+        fields, data = table["fields"], table.get("data")
+        if not isinstance(fields, list) or not isinstance(data, list):
+            raise tables.unreadable(answer, "a table without rows")
+        place = {_COLUMNS.get("".join(tables.plain(name).split())): i for i, name in enumerate(fields)}
+        if data and (lacking := [name for name in _NEEDED if name not in place]):
+            raise tables.unreadable(answer, f"no column for {', '.join(lacking)}")
+        total = table.get("totalCount", table.get("total", len(data)))
+        if isinstance(total, int) and total != len(data):
+            raise tables.unreadable(answer, f"{len(data)} rows of {total}")
+        for row in data:
+            if not isinstance(row, list) or len(row) != len(fields):
+                raise tables.unreadable(answer, "a row of another length")
+            yield {name: tables.plain(row[i]) for name, i in place.items() if name is not None}
+
+
+def _ex_right(answer: Answer, market: Exchange, cells: dict[str, str]) -> ExRight:
+    """One row; unlike a bar's it has no neighbours to be judged by, so it must be right as it is."""
+    day = read_day(cells["date"])
+    close, reference, basis, up, down = (
+        _cents(cells.get(name, ""))
+        for name in ("close_before", "reference", "basis", "limit_up", "limit_down")
+    )
+    kind = _KINDS.get(cells["kind"])
+    if not (day and kind and close and reference and basis):
+        raise tables.unreadable(answer, f"the row of {cells['code']}")
+    # Halving twice over is the most that has been seen; a tenth is a misprint.
+    if not 0.1 < reference / close < 1.5:
+        raise tables.unreadable(answer, f"the prices of {cells['code']}")
+    return ExRight(
+        cells["code"], date.fromordinal(day), market, kind, close, reference, basis, up, down, answer.site.key
+    )
+
+
+def _cents(text: str) -> int | None:
+    try:
+        cents = round(float(text.replace(",", "")) * 100)
+    except (ValueError, OverflowError):
+        return None
+    return cents if cents > 0 else None
+
+
+def _months(start: date, end: date) -> Iterator[tuple[date, date]]:
+    """The first and last days of the months from ``start`` to ``end``."""
+    first = start.replace(day=1)
+    while first <= end:
+        last = first.replace(day=monthrange(first.year, first.month)[1])
+        yield first, last
+        first = last + timedelta(days=1)
