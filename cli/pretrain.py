@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,10 @@ def pretrain(
     ),
     until: str = typer.Option("", "--until", metavar="DATE", help="Last day to learn from; default: all."),
     hold_out: int = typer.Option(200, "--hold-out", "--hold_out", help="Companies kept out, never the 41."),
-    minutes: float = typer.Option(25.0, "--minutes", help="Wall time to train for."),
+    histories: Path | None = typer.Option(
+        None, "--histories", help="File or folder of prices of some companies over many more years."
+    ),
+    steps: int = typer.Option(1150, "--steps", help="Training steps; a step is about 8,000 tokens."),
     seed: int = typer.Option(3407, "--seed"),
 ) -> None:
     """Train a base model; run again with the same folder, it goes on from its checkpoint."""
@@ -39,8 +41,8 @@ def pretrain(
     from stockllm.forecaster.pretrain import pretrain as train
     from stockllm.market.companies import COMPANIES
 
-    if not 0 < minutes < math.inf:
-        raise UsageError(f"The minutes to train for must be above 0, not {minutes}.")
+    if steps < 1:
+        raise UsageError(f"The number of steps is at least 1, not {steps}.")
     if seed < 0:
         raise UsageError(f"The seed is a whole number from 0 on, not {seed}.")
     last = arguments.day(until) if until else None
@@ -48,21 +50,23 @@ def pretrain(
     series = _series(universe, last)
     if not series:
         raise NotEnoughHistory(f"{universe} holds no prices{f' up to {until}' if until else ''}.")
-    recipe = Recipe(minutes=minutes, hold_out=hold_out, seed=seed)
+    recipe = Recipe(steps=steps, hold_out=hold_out, seed=seed)
     codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
     wanted = set(codes)
+    older = _series(histories, last) if histories is not None else []
     train(
         [s for s in series if s.code in wanted],
         target,
         recipe,
-        until=last or max(s.dates[-1] for s in series),
+        until=last or max(s.dates[-1] for s in (*series, *older)),
         held_out=held_out,
+        histories=[s for s in older if s.code not in set(held_out)],
         report=lambda facts: say(json.dumps(facts)),
     )
     show(f"The base model is in {target}: forecast with --model {target}.")
 
 
-def _series(universe: Path, until: date | None) -> list[Series]:
+def _series(path: Path, until: date | None) -> list[Series]:
     """Every company's valid bars, read through the same import as ``stockllm import``."""
     import tempfile
 
@@ -71,7 +75,7 @@ def _series(universe: Path, until: date | None) -> list[Series]:
     from stockllm.data.store import Store
 
     with tempfile.TemporaryDirectory(prefix="stockllm-") as folder, Store.open(Home(Path(folder))) as store:
-        for report in import_path(store, universe):
+        for report in import_path(store, path):
             say(f"stockllm: {_account(report)}")
         return [s for code in store.bars.codes() if len(s := store.bars.series(code, end=until))]
 

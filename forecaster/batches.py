@@ -35,10 +35,17 @@ def mirrored(days: Encoded) -> Encoded:
 class Batches:
     """An endless supply of batches of token ids, drawn with one seeded generator."""
 
-    def __init__(self, series: Sequence[Series], tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        series: Sequence[Series],
+        histories: Sequence[Series],
+        tokenizer: PreTrainedTokenizerFast,
+        recipe: Recipe,
+    ) -> None:
         self.tokenizer, self.recipe = tokenizer, recipe
         self.rng = np.random.default_rng(recipe.seed)
-        self.series = [s for s in series if len(s) >= SHORTEST]
+        self.series = [s for s in (*series, *histories) if len(s) >= SHORTEST]
+        self.is_history = np.arange(len(self.series)) >= sum(len(s) >= SHORTEST for s in series)
         if not self.series:
             raise NotEnoughHistory(
                 f"No company has the {SHORTEST} days that pretraining needs; import more history."
@@ -60,8 +67,12 @@ class Batches:
         return self._ids([self._compact_messages(past, future) for _ in range(rows)])
 
     def _company(self, days: int) -> int:
-        """Index of a company with so many days, the likelier the more it has."""
-        weights = self.days * (self.days >= days)
+        """Index of a series with so many days, the likelier the more it has."""
+        weights = self.days * (self.days >= days) / self.days.sum()
+        of_history = weights[self.is_history].sum()
+        if 0 < of_history < weights.sum():
+            weights[self.is_history] *= self.recipe.history_share / of_history
+            weights[~self.is_history] *= (1 - self.recipe.history_share) / weights[~self.is_history].sum()
         return int(self.rng.choice(len(weights), p=weights / weights.sum()))
 
     def _ids(self, conversations: list[list[dict[str, str]]]) -> list[list[int]]:

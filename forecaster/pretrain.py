@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,7 @@ from stockllm.forecaster.base_card import base_card
 from stockllm.forecaster.batches import Batches
 from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
 from stockllm.forecaster.progress import StopRequest
-from stockllm.forecaster.prompts import (
-    COMPACT_SYSTEM,
-    REFERENCE_SYSTEM,
-)
+from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -49,7 +46,7 @@ class Recipe:
     layers: int = 4
     heads: int = 6
     feed_forward: int = 512
-    minutes: float = 25.0
+    steps: int = 1150
     batch_tokens: int = 8192
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
@@ -60,6 +57,9 @@ class Recipe:
     reference_share: float = 0.05
     #: Share of windows mirrored (up becomes down): a year that rose must not teach that stocks rise.
     mirror_share: float = 0.5
+    #: Share of windows from the long histories, where there are some: a thousand stocks of one year
+    #: share its market days, and a model learns those by heart; a few stocks of ten years do not.
+    history_share: float = 0.3
     longest_past: int = 100
     longest_future: int = 20
 
@@ -169,12 +169,13 @@ def pretrain(
     *,
     until: date,
     held_out: Sequence[str] = (),
+    histories: Sequence[Series] = (),
     report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
     """Train a base model and write it to ``target``; returns ``target``.
 
-    ``series`` must end by ``until`` and contain no held-out company; both go on the model's card.
-    Runs for ``recipe.minutes`` of wall time. A checkpoint beside ``target``, with the suffix
+    ``series`` and ``histories`` (of few companies, but long) must end by ``until`` and contain no
+    held-out company; both limits go on the model's card. A checkpoint beside ``target``, with the suffix
     ``.checkpoint``, is taken up where it stopped and removed at the end.
 
     :raises UsageError: days after ``until``, a held-out company, a checkpoint of another training,
@@ -182,7 +183,10 @@ def pretrain(
     :raises NotEnoughHistory: no company has days enough.
     :raises TrainingStopped: on Ctrl-C; the checkpoint is kept.
     """
-    if any(s.dates and s.dates[-1] > until for s in series) or {s.code for s in series} & set(held_out):
+    everything = [*series, *histories]
+    if any(s.dates and s.dates[-1] > until for s in everything) or {s.code for s in everything} & set(
+        held_out
+    ):
         raise UsageError(f"The training data holds days after {until} or a held-out company.")
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -195,11 +199,11 @@ def pretrain(
         torch.manual_seed(recipe.seed)
         tokenizer = build_tokenizer(sample_prompts())
         model = new_model(recipe, tokenizer)
-    batches = Batches(series, tokenizer, recipe)
+    batches = Batches(series, histories, tokenizer, recipe)
     drop_residuals(model, recipe.dropout)
     optimizer = _optimizer(model, recipe)
-    # What may not change between a start and its resumption; the time may.
-    training = [asdict(replace(recipe, minutes=0)), until, sorted(held_out), sorted(s.code for s in series)]
+    # What may not change between a start and its resumption.
+    training = [asdict(recipe), until, sorted(held_out), sorted(s.code for s in everything)]
     checkpoint = _Checkpoint(target.with_name(target.name + ".checkpoint"), training)
     progress = checkpoint.restore(model, optimizer, batches)
     model.train()
@@ -208,8 +212,8 @@ def pretrain(
     started = saved_at - progress.seconds
     with StopRequest() as stop:
         stop.patient = True
-        while progress.seconds < recipe.minutes * 60:
-            done = progress.seconds / (recipe.minutes * 60)
+        while progress.step < recipe.steps:
+            done = progress.step / recipe.steps
             rate = recipe.learning_rate * min(1.0, done / 0.03 + 0.02) * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimizer.param_groups:
                 group["lr"] = max(rate, recipe.learning_rate * 0.01)
@@ -229,7 +233,7 @@ def pretrain(
                 saved_at = time.monotonic()
             if stop.wanted:
                 raise TrainingStopped(
-                    f"Pretraining stopped after {progress.seconds / 60:.1f} of {recipe.minutes:g} minutes: "
+                    f"Pretraining stopped after {progress.step:,} of {recipe.steps:,} steps: "
                     f"run the same command again to go on from {checkpoint.path}."
                 )
     _save_model(model, tokenizer, target, recipe, progress, until, batches, held_out)
@@ -274,6 +278,7 @@ class _Checkpoint:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         batches.rng = saved["rng"]
+        torch.set_rng_state(saved["dropout_rng"])
         progress: Progress = saved["progress"]
         return progress
 
@@ -292,6 +297,7 @@ class _Checkpoint:
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "rng": batches.rng,
+            "dropout_rng": torch.get_rng_state(),
             "progress": progress,
         }
         part = self.path.with_name(self.path.name + ".part")

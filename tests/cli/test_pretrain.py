@@ -57,7 +57,7 @@ def test_a_model_in_the_home_that_forecasts(
     run: Run, document: Callable[..., Any], universe: Path, home_dir: Path
 ) -> None:
     result = run(
-        "pretrain", "--universe", universe, "--hold-out", 2, "--minutes", 0.005, "--until", "2026-03-31"
+        "pretrain", "--universe", universe, "--hold-out", 2, "--steps", 3, "--until", "2026-03-31"
     )
     assert result.exit_code == 0, result.stderr
     target = home_dir / "base_model"
@@ -78,8 +78,8 @@ def test_a_model_in_the_home_that_forecasts(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--minutes", 0), 2, "The minutes to train for must be above 0, not 0.0"),
-        (("--minutes", "nan"), 2, "must be above 0, not nan"),
+        (("--steps", 0), 2, "The number of steps is at least 1, not 0"),
+        (("--steps", "nan"), 2, "Invalid value for '--steps'"),
         (("--seed", -1), 2, "The seed is a whole number from 0 on, not -1"),
         (("--until", "soon"), 2, "'soon' is no date"),
     ],

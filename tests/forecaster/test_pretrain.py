@@ -21,6 +21,7 @@ from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.records import Series
 from stockllm.forecaster.batches import Batches, mirrored
 from stockllm.forecaster.codec import WARM_UP, encode
+from stockllm.forecaster.models import weights_hash
 from stockllm.forecaster.pretrain import Recipe, drop_residuals, new_model, pretrain, split_companies
 from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM, compact_line
 
@@ -30,7 +31,7 @@ TINY = Recipe(
     layers=1,
     heads=2,
     feed_forward=24,
-    minutes=0.015,
+    steps=3,
     batch_tokens=300,
     longest_past=30,
     hold_out=1,
@@ -77,17 +78,15 @@ def test_plain_transformers_loads_what_comes_out(market: list[Series], tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stopped_training_goes_on(market: list[Series], tmp_path: Path) -> None:
-    import torch
-
+def test_a_stopped_training_goes_on_as_if_it_never_had(market: list[Series], tmp_path: Path) -> None:
     target = tmp_path / "base"
     until = last_day(market)
-    recipe = replace(TINY, minutes=5.0)
+    recipe = replace(TINY, steps=45)
 
     def interrupt(_facts: dict[str, Any]) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(TrainingStopped, match=r"of 5 minutes: run the same command again .*base\.checkpoint"):
+    with pytest.raises(TrainingStopped, match=r"20 of 45 steps: run .* again .*base\.checkpoint"):
         pretrain(market, target, recipe, until=until, report=interrupt)
     assert (tmp_path / "base.checkpoint").is_file()
     assert not (target / "model.safetensors").exists()
@@ -96,17 +95,18 @@ def test_a_stopped_training_goes_on(market: list[Series], tmp_path: Path) -> Non
             pretrain(market, target, other, until=until)
     with pytest.raises(UsageError, match="another recipe or other data"):
         pretrain(market[:3], target, recipe, until=until)
-    spent = torch.load(tmp_path / "base.checkpoint", weights_only=False)["progress"].seconds
     told: list[dict[str, Any]] = []
-    pretrain(market, target, replace(recipe, minutes=(spent + 1) / 60), until=until, report=told.append)
+    pretrain(market, target, recipe, until=until, report=told.append)
     facts = json.loads((target / "training.json").read_text("utf-8"))
-    assert facts["steps"] > 20
-    assert [report["step"] for report in told] == list(range(40, facts["steps"] + 1, 20))
+    assert facts["steps"] == 45
+    assert [report["step"] for report in told] == [40]
+    whole = pretrain(market, tmp_path / "whole", recipe, until=until)
+    assert weights_hash(target) == weights_hash(whole)
     assert not (tmp_path / "base.checkpoint").exists()
 
 
 def test_it_learns(market: list[Series], tmp_path: Path) -> None:
-    """Within two minutes, and mostly within two seconds, the loss has fallen by a tenth."""
+    """Within 2,000 steps, and mostly within a hundred, the loss has fallen by a tenth."""
     told: list[float] = []
 
     def watch(facts: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def test_it_learns(market: list[Series], tmp_path: Path) -> None:
         if told[-1] < told[0] * 0.9:
             signal.raise_signal(signal.SIGINT)
 
-    eager = replace(TINY, minutes=2.0, learning_rate=0.05)
+    eager = replace(TINY, steps=2000, learning_rate=0.05)
     with pytest.raises(TrainingStopped):
         pretrain(market, tmp_path / "base", eager, until=last_day(market), report=watch)
 
@@ -125,6 +125,18 @@ def test_nothing_held_out_or_later_is_read(market: list[Series], tmp_path: Path)
         with pytest.raises(UsageError, match="or a held-out company"):
             pretrain(market, tmp_path / "base", TINY, until=later, held_out=held_out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_long_histories_take_their_share(market: list[Series], walk: Walk, embedded_tokenizer: Any) -> None:
+    recipe = replace(TINY, history_share=0.3)
+    old = [replace(walk(9, days=400), code="2330")]
+    batches = Batches(market, old, embedded_tokenizer, recipe)
+    drawn = [batches._company(30) for _ in range(2000)]
+    assert 0.25 < drawn.count(len(market)) / len(drawn) < 0.35
+    # Windows longer than the short series come from the histories alone.
+    assert {batches._company(200) for _ in range(20)} == {len(market)}
+    alone = Batches(market, [], embedded_tokenizer, recipe)
+    assert {alone._company(30) for _ in range(200)} == set(range(len(market)))
 
 
 def test_a_folder_that_cannot_be_made(market: list[Series], tmp_path: Path) -> None:
@@ -152,7 +164,7 @@ def test_companies_are_held_out_by_the_seed_and_some_never() -> None:
 
 
 def batches(embedded_tokenizer: Any, market: list[Series], **options: Any) -> Batches:
-    return Batches(market, embedded_tokenizer, replace(TINY, **options))
+    return Batches(market, [], embedded_tokenizer, replace(TINY, **options))
 
 
 def test_compact_batches_hold_windows_of_the_data(embedded_tokenizer: Any, market: list[Series]) -> None:
