@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("sampling",)
+NAMES = ("sampling", "collectors")
 
 
 def main() -> int:
