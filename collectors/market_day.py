@@ -133,7 +133,7 @@ def fetch_latest(web: Web, market: Exchange, day: date, *, fewest: int = 1) -> t
 
     def ask(door: Door) -> tuple[RawDay, int]:
         answer = door.get(url)
-        table = tables.records(answer, answer.json(), ("date", *_NEEDED))
+        table = tables.records(answer, answer.json(), ("date", *_NEEDED), _is_share)
         for said in set(table.columns["date"]):
             tables.same_day(answer, said, day)
         return _shares(answer, table, day, f"{market} open data {day}", fewest)
@@ -153,33 +153,38 @@ def _read(answer: Answer, market: Exchange, day: date) -> Table:
             tables.same_title(answer, table.get("title"), day)
             if table.get("date"):
                 tables.same_day(answer, table["date"], day)
-    table = tables.find(answer, given, (*_NEEDED, "change", *(("sign",) if market == "TWSE" else ())))
-    if not len(table):
+    needed = (*_NEEDED, "change", *(("sign",) if market == "TWSE" else ()))
+    table = tables.find(answer, given, needed, _is_share)
+    if not len(table) + table.left_out:
         raise NoData(f"{answer.site.name} has nothing for {answer.what}.")
     return table
 
 
+def _is_share(code: str) -> bool:
+    """Whether a list's row is a share's, or of nobody, which is to be seen and not dropped."""
+    return is_ordinary_share(code) or not code
+
+
 def _shares(answer: Answer, table: Table, day: date, source: str, fewest: int) -> tuple[RawDay, int]:
-    codes = table.columns["code"]
-    rows = [i for i, code in enumerate(codes) if is_ordinary_share(code) or not code]
-    if len(rows) < fewest:
-        raise tables.unreadable(answer, f"{len(rows)} shares, where the days around it list {fewest} or more")
-    own = table.only(rows)
+    if len(table) < fewest:
+        raise tables.unreadable(
+            answer, f"{len(table)} shares, where the days around it list {fewest} or more"
+        )
     raw = RawDay(
         day=day,
         source=source,
-        codes=own.columns["code"],
-        lines=np.array(rows, dtype=np.int64) + 1,
-        prices=own.prices(),
-        volumes=own.numbers("volume"),
-        changes=own.changes(),
-        values=own.numbers("value"),
-        trades=own.numbers("trades"),
-        blank=own.blank(),
-        raw=own.raw(),
-        names=own.columns.get("name", ()),
+        codes=table.columns["code"],
+        lines=np.array(table.lines, dtype=np.int64),
+        prices=table.prices(),
+        volumes=table.numbers("volume"),
+        changes=table.changes(),
+        values=table.numbers("value"),
+        trades=table.numbers("trades"),
+        blank=table.blank(),
+        raw=table.raw,
+        names=table.columns.get("name", ()),
     )
-    return raw, len(codes) - len(rows)
+    return raw, table.left_out
 
 
 def _keep(

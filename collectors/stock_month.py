@@ -219,11 +219,11 @@ def _rows(table: Table, days: np.ndarray[Any, np.dtype[np.int64]], code: str, so
     return RawRows(
         code=code,
         source=source,
-        lines=np.arange(1, len(table) + 1, dtype=np.int64),
+        lines=np.array(table.lines, dtype=np.int64),
         days=days,
         prices=table.prices(),
         volumes=table.numbers("volume"),
-        raw=table.raw(),
+        raw=table.raw,
         blank=table.blank() & (days > 0),
         changes=table.changes(),
         values=table.numbers("value"),

@@ -57,11 +57,14 @@ _ROC_DATE = re.compile(r"(\d{2,3})年\s*(\d{1,2})月(?:\s*(\d{1,2})日)?")
 class Table:
     """Columns of an answer by our names, all of one length, cells as text without their tags.
 
-    ``factors`` says for volume and value what one of the column's units is.
+    ``factors`` says for volume and value what one of the column's units is, ``lines`` each row's place
+    in the answer, from 1. ``left_out`` rows of the answer were not asked for and are not here.
     """
 
     columns: Mapping[str, list[str]]
     factors: Mapping[str, int]
+    lines: list[int]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -95,19 +98,9 @@ class Table:
             blank &= np.fromiter((cell in _BLANK for cell in self.columns[name]), bool, len(self))
         return blank
 
-    def raw(self, rows: Sequence[int] | None = None) -> Callable[[int], str]:
-        """Row i (of those at ``rows``) as text, alike however the exchange orders its columns."""
-        names = sorted(self.columns)
-
-        def text(i: int) -> str:
-            at = i if rows is None else rows[i]
-            return ", ".join(f"{name} {self.columns[name][at]}" for name in names)
-
-        return text
-
-    def only(self, rows: Sequence[int]) -> Table:
-        """The rows at these indices."""
-        return Table({n: [c[i] for i in rows] for n, c in self.columns.items()}, self.factors)
+    def raw(self, i: int) -> str:
+        """Row i as text, alike however the exchange orders its columns."""
+        return ", ".join(f"{name} {self.columns[name][i]}" for name in sorted(self.columns))
 
 
 def mapping(answer: Answer) -> dict[str, Any]:
@@ -135,14 +128,22 @@ def status(answer: Answer, document: Mapping[str, Any]) -> None:
     )
 
 
-def find(answer: Answer, tables: Iterable[object], needed: Sequence[str]) -> Table:
+def find(
+    answer: Answer,
+    tables: Iterable[object],
+    needed: Sequence[str],
+    wanted: Callable[[str], bool] | None = None,
+) -> Table:
     """The rows of every table that has the ``needed`` columns, one after the other.
 
-    Unreadable where none has. A row of another length than its header's keeps its place, empty: it
-    cannot be told which cells are missing.
+    With ``wanted`` those alone whose code it takes: a market's list holds ten warrants a share.
+    Unreadable where no table has the columns. A row of another length than its header's keeps its
+    place, empty: it cannot be told which cells are missing.
     """
     columns: dict[str, list[str]] = {}
     factors: dict[str, int] = {}
+    lines: list[int] = []
+    read = 0
     missing: set[str] = set(needed)
     for table in tables:
         if not isinstance(table, dict) or not isinstance(table.get("fields"), list):
@@ -151,33 +152,46 @@ def find(answer: Answer, tables: Iterable[object], needed: Sequence[str]) -> Tab
         if lacking := [name for name in needed if name not in place]:
             missing = min(missing, set(lacking), key=len)
             continue
-        rows = table.get("data")
-        if not isinstance(rows, list):
-            raise unreadable(answer, "a table without rows")
+        rows = _whole_rows(answer, table)
         units = {name: factor for name, (_, factor) in place.items()}
-        if columns and (units != factors or place.keys() != columns.keys()):
+        if columns and units != factors:
             raise unreadable(answer, "two tables of different columns")
         factors = units
-        total = table.get("totalCount", table.get("total", len(rows)))
-        if isinstance(total, int) and total != len(rows):
-            raise unreadable(answer, f"{len(rows)} rows of {total}")
-        width = len(table["fields"])
+        if wanted is not None:
+            at = place["code"][0]
+            codes = [plain(row[at]) if row else "" for row in rows]
+            chosen = [i for i, code in enumerate(codes) if wanted(code)]
+        else:
+            chosen = list(range(len(rows)))
         for name, (index, _) in place.items():
-            columns.setdefault(name, []).extend(
-                plain(row[index]) if isinstance(row, list) and len(row) == width else "" for row in rows
-            )
+            columns.setdefault(name, []).extend(plain(rows[i][index]) if rows[i] else "" for i in chosen)
+        lines += [read + i + 1 for i in chosen]
+        read += len(rows)
     if not columns:
         raise unreadable(answer, f"no column for {', '.join(sorted(missing))}")
-    return Table(columns, factors)
+    return Table(columns, factors, lines, read - len(lines))
 
 
-def records(answer: Answer, rows: object, needed: Sequence[str]) -> Table:
-    """A list of objects with the open data's English names as a table."""
+def _whole_rows(answer: Answer, table: Mapping[str, Any]) -> list[list[Any]]:
+    """A table's rows, those of another length than its header as empty ones."""
+    rows, width = table.get("data"), len(table["fields"])
+    if not isinstance(rows, list):
+        raise unreadable(answer, "a table without rows")
+    total = table.get("totalCount", table.get("total", len(rows)))
+    if isinstance(total, int) and total != len(rows):
+        raise unreadable(answer, f"{len(rows)} rows of {total}")
+    return [row if isinstance(row, list) and len(row) == width else [] for row in rows]
+
+
+def records(
+    answer: Answer, rows: object, needed: Sequence[str], wanted: Callable[[str], bool] | None = None
+) -> Table:
+    """A list of objects with the open data's English names as a table, as ``find`` makes it."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise unreadable(answer, "no list of rows")
     fields = list(rows[0])
     cells = [[row.get(name, "") for name in fields] for row in rows]
-    return find(answer, [{"fields": fields, "data": cells}], needed)
+    return find(answer, [{"fields": fields, "data": cells}], needed, wanted)
 
 
 def same_day(answer: Answer, said: object, day: date) -> None:

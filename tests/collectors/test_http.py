@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from datetime import datetime, timedelta
 from itertools import pairwise
+from threading import Thread
 
 import pytest
 from standin import FAULTS, FakeClock, StandIn
@@ -60,6 +61,25 @@ def test_a_restart_does_not_jump_the_queue(
     with Store.open(real_store.home) as other, Web(other.requests, settings, clock) as web:
         ask(web)
     assert gaps(site) == [3, 3, 3]
+
+
+def test_two_processes_share_one_queue(real_store: Store, clock: FakeClock) -> None:
+    """Both reserve at the same moment; the store's lock puts one behind the other."""
+    places: list[datetime] = []
+
+    def reserve() -> None:
+        with Store.open(real_store.home) as store:
+            for _ in range(10):
+                place = store.requests.reserve("twse", "x", now=clock.now(), interval=timedelta(seconds=3))
+                assert isinstance(place, Reservation)
+                places.append(place.at)
+
+    threads = [Thread(target=reserve) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [later - earlier for earlier, later in pairwise(sorted(places))] == [timedelta(seconds=3)] * 19
 
 
 def test_a_clock_put_back_does_not_stop_the_queue(
