@@ -21,6 +21,7 @@ from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange
 from stockllm.collectors.prices_csv import read_day
 from stockllm.data.collected import Collected
 from stockllm.data.exrights import ExRight
+from stockllm.data.records import QuarantinedRow
 from stockllm.market.companies import is_ordinary_share
 
 if TYPE_CHECKING:
@@ -58,12 +59,14 @@ _NEEDED = ("date", "code", "close_before", "reference", "kind", "basis")
 class ExRightsReport:
     """What came of the ex-dates: ``new`` or changed rows, ``applied`` to that many bars.
 
-    ``failures`` are the sentences of the months that could not be had.
+    ``refused`` rows, whose prices cannot be right, are in quarantine; ``left_out`` ones are of funds and
+    the like. ``failures`` are the sentences of the months that could not be had.
     """
 
     months: int = 0
     new: int = 0
     known: int = 0
+    refused: int = 0
     left_out: int = 0
     applied: int = 0
     failures: tuple[str, ...] = ()
@@ -91,7 +94,7 @@ def collect_exrights(web: Web, store: Store, start: date, end: date | None = Non
     store.expect_simulated(False)
     end = min(end or today(web.clock), today(web.clock))
     start -= IDLE
-    months = new = known = left_out = 0
+    months = new = known = bad = left_out = 0
     failures: list[str] = []
     applied = 0
     for market in EXCHANGES:
@@ -101,14 +104,15 @@ def collect_exrights(web: Web, store: Store, start: date, end: date | None = Non
                 break
             last = min(first.replace(day=monthrange(first.year, first.month)[1]), end)
             try:
-                rows, others = fetch_exrights(web, market, first, last)
+                rows, refused, others = fetch_exrights(web, market, first, last)
             except NoData:
-                rows, others = [], 0
+                rows, refused, others = [], [], 0
             except SiteFailure as failure:
                 failures.append(str(failure))
                 continue
             with store.transaction():
                 added, same = store.ex_rights.put(rows)
+                store.bars.quarantine(refused)
                 applied += apply_bases(store, rows)
                 store.collected.put(
                     Collected(
@@ -119,23 +123,28 @@ def collect_exrights(web: Web, store: Store, start: date, end: date | None = Non
                         source=SITES[market].key,
                         at=web.clock.now(),
                         through=last,
-                        read=len(rows),
+                        read=len(rows) + len(refused),
                         kept=len(rows),
+                        refused=len(refused),
                         left_out=others,
                     )
                 )
-            months, new, known, left_out = months + 1, new + added, known + same, left_out + others
-    return ExRightsReport(months, new, known, left_out, applied, tuple(failures))
+            months, new, known = months + 1, new + added, known + same
+            bad, left_out = bad + len(refused), left_out + others
+    return ExRightsReport(months, new, known, bad, left_out, applied, tuple(failures))
 
 
-def fetch_exrights(web: Web, market: Exchange, start: date, end: date) -> tuple[list[ExRight], int]:
-    """The exchange's ex-dates from ``start`` to ``end``, and how many rows are of no ordinary share.
+def fetch_exrights(
+    web: Web, market: Exchange, start: date, end: date
+) -> tuple[list[ExRight], list[QuarantinedRow], int]:
+    """The exchange's ex-dates from ``start`` to ``end``, the rows that cannot be right, and how many
+    are of no ordinary share.
 
     NoData where there are none, WrongAnswer where a row or the heading names another time.
     """
     site = SITES[market]
 
-    def ask(door: Door) -> tuple[list[ExRight], int]:
+    def ask(door: Door) -> tuple[list[ExRight], list[QuarantinedRow], int]:
         if market == "TWSE":
             params = {"startDate": f"{start:%Y%m%d}", "endDate": f"{end:%Y%m%d}", "response": "json"}
             answer = door.get(f"{web.settings.twse_url}/rwd/zh/exRight/TWT49U", params)
@@ -147,7 +156,9 @@ def fetch_exrights(web: Web, market: Exchange, start: date, end: date) -> tuple[
     return web.ask(site, f"the ex-dates of {market} from {start} to {end}", ask)
 
 
-def _read(answer: Answer, market: Exchange, start: date, end: date) -> tuple[list[ExRight], int]:
+def _read(
+    answer: Answer, market: Exchange, start: date, end: date
+) -> tuple[list[ExRight], list[QuarantinedRow], int]:
     document = tables.mapping(answer)
     tables.status(answer, document)
     given = [document] if market == "TWSE" else document.get("tables")
@@ -159,17 +170,23 @@ def _read(answer: Answer, market: Exchange, start: date, end: date) -> tuple[lis
     if market == "TWSE":
         tables.same_title(answer, document.get("title"), start)
     rows: list[ExRight] = []
+    refused: list[QuarantinedRow] = []
     others = 0
-    for cells in _cells(answer, given):
-        code = cells["code"]
-        if not is_ordinary_share(code):
+    for line, cells in enumerate(_cells(answer, given), start=1):
+        code = cells.get("code", "")
+        if not is_ordinary_share(code) and cells:
             others += 1
             continue
         row = _ex_right(answer, market, cells)
-        if not start <= row.date <= end:
+        if row is None:
+            source = f"{market} ex-dates {start:%Y-%m}"
+            # Without its date: a gap in the prices of that day would count as explained by it.
+            refused.append(QuarantinedRow(source, line, code, None, "unreadable_ex_date", str(cells)))
+        elif not start <= row.date <= end:
             raise tables.wrong(answer, f"the day {row.date} of {code}")
-        rows.append(row)
-    return rows, others
+        else:
+            rows.append(row)
+    return rows, refused, others
 
 
 def _cells(answer: Answer, given: Iterable[Any]) -> Iterator[dict[str, str]]:
@@ -186,24 +203,23 @@ def _cells(answer: Answer, given: Iterable[Any]) -> Iterator[dict[str, str]]:
         if isinstance(total, int) and total != len(data):
             raise tables.unreadable(answer, f"{len(data)} rows of {total}")
         for row in data:
-            if not isinstance(row, list) or len(row) != len(fields):
-                raise tables.unreadable(answer, "a row of another length")
-            yield {name: tables.plain(row[i]) for name, i in place.items() if name is not None}
+            whole = isinstance(row, list) and len(row) == len(fields)
+            yield {n: tables.plain(row[i]) for n, i in place.items() if n is not None} if whole else {}
 
 
-def _ex_right(answer: Answer, market: Exchange, cells: dict[str, str]) -> ExRight:
-    """One row; unlike a bar's it has no neighbours to be judged by, so it must be right as it is."""
-    day = read_day(cells["date"])
+def _ex_right(answer: Answer, market: Exchange, cells: dict[str, str]) -> ExRight | None:
+    """One row, None where it cannot be right: unlike a bar it has no neighbours to be judged by."""
+    day = read_day(cells.get("date", ""))
     close, reference, basis, up, down = (
         _cents(cells.get(name, ""))
         for name in ("close_before", "reference", "basis", "limit_up", "limit_down")
     )
-    kind = _KINDS.get(cells["kind"])
+    kind = _KINDS.get(cells.get("kind", ""))
     if not (day and kind and close and reference and basis):
-        raise tables.unreadable(answer, f"the row of {cells['code']}")
+        return None
     # Halving twice over is the most that has been seen; a tenth is a misprint.
     if not 0.1 < reference / close < 1.5:
-        raise tables.unreadable(answer, f"the prices of {cells['code']}")
+        return None
     return ExRight(
         cells["code"], date.fromordinal(day), market, kind, close, reference, basis, up, down, answer.site.key
     )

@@ -153,7 +153,7 @@ class Web:
                 if door.used:
                     door.finish(failure.outcome, str(failure))
                 raise
-            except BaseException as error:
+            except Exception as error:  # our own mistake; a kill leaves the request as sent
                 if door.used:
                     door.finish("unreadable", f"{type(error).__name__}: {error}")
                 raise

@@ -31,10 +31,10 @@ def test_what_the_exchanges_are_asked(web: Web, site: StandIn) -> None:
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_every_ex_date_is_kept(web: Web, market: GeneratedMarket, exchange: Exchange) -> None:
-    rows, others = fetch_exrights(web, exchange, START, END)
+    rows, refused, others = fetch_exrights(web, exchange, START, END)
     expected = [(q.code, q.day, q.before, q.base) for q in market.ex_quotes(exchange, START, END)]
     assert expected
-    assert others == 0
+    assert (refused, others) == ([], 0)
     assert [(r.code, r.date, r.close_before, r.basis) for r in rows] == expected
     assert {(r.market, r.kind) for r in rows} == {(exchange, "dividend")}
 
@@ -66,8 +66,8 @@ def test_a_line_of_the_exchange(june: Web, site: StandIn) -> None:
         股票代號="6442", 除權息前收盤價="67.20", 除權息參考價="65.94", 開盤競價基準="67.20", **{"權/息": "權"}
     )
     serve(site, twse(row(), subscription, row(股票代號="0050")))
-    rows, others = fetch_exrights(june, "TWSE", date(2026, 6, 1), date(2026, 6, 30))
-    assert others == 1
+    rows, refused, others = fetch_exrights(june, "TWSE", date(2026, 6, 1), date(2026, 6, 30))
+    assert (refused, others) == ([], 1)
     assert rows[0] == ExRight(
         "1525", date(2026, 6, 25), "TWSE", "dividend", 6580, 6300, 6300, 6930, 5670, "twse"
     )
@@ -80,10 +80,6 @@ def test_a_line_of_the_exchange(june: Web, site: StandIn) -> None:
     [
         (twse(row(資料日期="115年07月01日")), WrongAnswer),
         (twse(row(), title="115年05月01日 至 115年05月31日 除權除息計算結果表"), WrongAnswer),
-        (twse(row(除權息參考價="--")), Unreadable),
-        (twse(row(除權息參考價="6.30")), Unreadable),
-        (twse(row(**{"權/息": "分割"})), Unreadable),
-        (twse(row()[:-1]), Unreadable),
         (b'{"stat": "OK", "fields": ["x"], "data": [["y"]]}', Unreadable),
         (b'{"stat": "OK", "total": 9, "fields": ["x"], "data": []}', Unreadable),
     ],
@@ -94,6 +90,23 @@ def test_what_is_not_right_is_not_kept(
     serve(site, body)
     with pytest.raises(error):
         fetch_exrights(june, "TWSE", date(2026, 6, 1), date(2026, 6, 30))
+
+
+def test_a_row_that_cannot_be_right_does_not_cost_the_others(
+    june: Web, real_store: Store, site: StandIn
+) -> None:
+    wrong = [
+        row(除權息參考價="--"),
+        row(除權息參考價="6.30"),
+        row(**{"權/息": "分割"}),
+        row(資料日期="六月"),
+        row()[:-1],
+    ]
+    serve(site, twse(*wrong, row(股票代號="2330")))
+    rows, refused, _ = fetch_exrights(june, "TWSE", date(2026, 6, 1), date(2026, 6, 30))
+    assert [r.code for r in rows] == ["2330"]
+    assert [r.line for r in refused] == [1, 2, 3, 4, 5]
+    assert {(r.reason, r.date) for r in refused} == {("unreadable_ex_date", None)}
 
 
 def test_months_are_asked_for_once_and_the_present_one_every_day(
