@@ -24,7 +24,8 @@ $(VENV)/.ready: requirements/lock.txt requirements/unsloth.txt requirements/inst
 # forecast. Nothing of it touches the real store.
 demo: env
 	@set -e; \
-	home="$$($(BIN)/stockllm demo --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["home"])')"; \
+	made="$$($(BIN)/stockllm demo --json)"; \
+	home="$$(echo "$$made" | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["home"])')"; \
 	export STOCKLLM_HOME="$$home"; \
 	$(BIN)/stockllm train --choose-stock 5 --max-steps 60; \
 	$(BIN)/stockllm forecast --all; \

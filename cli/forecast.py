@@ -52,6 +52,10 @@ def forecast(
         codes = _codes(store, companies or [], everything, style, day)
         if chart is not None and len(codes) != 1:
             raise UsageError(f"--chart draws one company, and {len(codes)} were asked for: name one.")
+        if chart is not None:
+            from stockllm.forecaster.chart import check_target
+
+            check_target(chart)  # before anything is sampled and frozen
         entries = _forecast(store, codes, horizon, paths, model or settings.model, style, seed, day)
         if chart is not None:
             _draw(store, settings, entries[0], chart)
@@ -125,7 +129,7 @@ def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) ->
 
     made = entry.forecast
     written = draw(
-        store.bars.series(made.code, end=made.as_of),
+        store.bars.series(made.code),
         made,
         target,
         company=store.company(made.code),

@@ -33,7 +33,7 @@ def import_(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Import prices, company lists and news; importing a file again changes nothing."""
-    from stockllm.collectors.imports import import_path
+    from stockllm.collectors.imports import import_paths
     from stockllm.data.errors import ImportFailed, UsageError
 
     for given in paths:  # before anything is touched
@@ -43,9 +43,7 @@ def import_(
             raise ImportFailed(f"There is no file or folder {given}; nothing was imported: check the path.")
     store, settings = open_store(create=True)
     with store:
-        reports: list[ImportReport] = []
-        for path in paths:
-            reports += import_path(store, Path(path), counter)
+        reports = import_paths(store, [Path(path) for path in paths], counter)
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:

@@ -42,13 +42,12 @@ GROUPS = (import_, demo, companies, train, forecast, signals, ledger, evaluate, 
 class _Interrupted(StockllmError):
     """Ctrl-C outside training, which has its own sentence."""
 
-    exit_code = 130
 
 
 class _OneSentence(TyperGroup):
     """The top command: whatever goes wrong below it ends in one sentence and an exit code.
 
-    0 done, 1 failed, 2 wrong usage, 130 interrupted. Tests that run the app in their own process
+    0 done, 1 failed or interrupted, 2 wrong usage. Tests that run the app in their own process
     pass through here as well.
     """
 

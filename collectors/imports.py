@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,7 +51,12 @@ class _File:
 
 
 def import_path(store: Store, path: Path, progress: Progress | None = None) -> list[ImportReport]:
-    """Take in a file, or every CSV, JSON and parquet file of a folder; one report a file.
+    """Take in one path: `import_paths` of it alone."""
+    return import_paths(store, [path], progress)
+
+
+def import_paths(store: Store, paths: Sequence[Path], progress: Progress | None = None) -> list[ImportReport]:
+    """Take in files, and every CSV, JSON and parquet file of folders; one report a file.
 
     In every report ``accepted + unchanged + quarantined == read``. News of companies that the store
     does not know counts as quarantined, under ``unknown_company`` and what the file calls it, and
@@ -59,7 +64,8 @@ def import_path(store: Store, path: Path, progress: Progress | None = None) -> l
     company list that names one, and StoreError where the store holds simulated prices. Then nothing
     of that file is written, and nothing at all where looking at the files was enough to tell.
     """
-    files = [_look_at(one, store) for one in _files(Path(path))]
+    found = dict.fromkeys(one for path in paths for one in _files(Path(path)))
+    files = [_look_at(one, store) for one in found]
     if any(file.kind in ("csv", "parquet") for file in files):
         store.expect_simulated(False)
     tick = _ticker(progress, sum(file.rows for file in files))

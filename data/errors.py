@@ -52,5 +52,3 @@ class ModelUnavailable(StockllmError):
 
 class TrainingStopped(StockllmError):
     """Training was interrupted; the message says where the checkpoint is and how to resume."""
-
-    exit_code = 130

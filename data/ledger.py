@@ -15,7 +15,7 @@ from stockllm.data.blobs import pack, unpack
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError
 from stockllm.data.records import PathForecast
-from stockllm.data.schema import forecasts
+from stockllm.data.schema import current_forecasts, forecasts
 
 _SUMMARY = tuple(
     forecasts.c[name]
@@ -160,12 +160,29 @@ class LedgerStore:
             found = connection.scalar(_by_key(key))
         return None if found is None else int(found)
 
+    def show(self, code: str, id: int) -> None:
+        """Make a frozen forecast the one that ``latest`` gives among those of its day.
+
+        A repeated request finds its old entry, and what was asked for last is what is to be seen.
+        """
+        row = {"code": code, "forecast_id": id}
+        with self._database.write() as connection:
+            connection.execute(sa.insert(current_forecasts).prefix_with("OR REPLACE"), row)
+
     def latest(self, code: str, model: str | None = None) -> tuple[int, PathForecast] | None:
-        """The forecast of ``code`` from the latest ``as_of``, the last one frozen where several are."""
+        """The forecast of ``code`` from the latest ``as_of``.
+
+        Where several are, the one asked for last (``show``), else the last one frozen.
+        """
+        shown = sa.select(current_forecasts.c.forecast_id).where(current_forecasts.c.code == code)
         query = sa.select(forecasts).where(forecasts.c.code == code)
         if model is not None:
             query = query.where(forecasts.c.model == model)
-        query = query.order_by(forecasts.c.as_of.desc(), forecasts.c.id.desc()).limit(1)
+        query = query.order_by(
+            forecasts.c.as_of.desc(),
+            (forecasts.c.id == sa.func.coalesce(shown.scalar_subquery(), 0)).desc(),
+            forecasts.c.id.desc(),
+        ).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row.id, _forecast(row))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0003"
+HEAD = "0004"
 
 metadata = sa.MetaData()
 
@@ -164,6 +164,15 @@ forecasts = Table(
     sqlite_autoincrement=True,
 )
 Index("forecasts_by_code", forecasts.c.code, forecasts.c.as_of)
+
+#: The forecast of a company that was asked for last; the ledger itself never changes.
+current_forecasts = Table(
+    "current_forecasts",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("forecast_id", Integer, ForeignKey("forecasts.id"), nullable=False),
+)
+
 
 #: What became of a forecast's days, one row per day that has arrived. Triggers refuse every UPDATE
 #: and DELETE. ``day`` counts from 1; ``naive_crps`` is the naive baseline's from the same evening;

@@ -79,7 +79,7 @@ def encode(series: Series) -> Encoded:
     """
     prices = np.stack([series.open, series.high, series.low, series.close], axis=1)
     moves = np.log(prices / series.reference[:, None])
-    squares = np.minimum(moves[:, 3], 0.12) ** 2
+    squares = np.clip(moves[:, 3], -0.12, 0.12) ** 2
     squares[:1] = squares[1 : WARM_UP + 1].mean() if len(squares) > 1 else 0.02**2
     start = float(squares[:WARM_UP].mean()) if len(squares) else 0.02**2
     sigma = np.clip(np.sqrt(ewma(squares, start)), SIGMA_FLOOR, SIGMA_CEILING)

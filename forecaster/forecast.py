@@ -14,6 +14,7 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
+from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
@@ -55,8 +56,10 @@ def forecast(
     """Sample futures of each company and freeze them in the ledger, in the order of ``codes``.
 
     The same arguments on the same data give the entry that is already frozen: nothing is sampled
-    twice. ``as_of`` forecasts from the last bar of that day or before, with only what was known
-    then. Either every company's forecast is made or none is written.
+    twice. ``as_of`` forecasts from the last bar of that day or before, on only the bars that were
+    known then; where the model itself has read later days, a warning says so. The forecasts become
+    the ones that signals and screens show, but for those of an ``as_of``. Either every company's
+    forecast is made or none is written.
 
     :raises UsageError: horizon, paths or seed out of range.
     :raises NotEnoughHistory: a company with fewer days than the look-back needs.
@@ -81,6 +84,11 @@ def forecast(
             by = samplers[windows[i].origin]
             made = _path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
             known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
+        if as_of is None:
+            for i, number in known.items():
+                if number is not None:
+                    store.ledger.show(windows[i].code, number)
+    read_until = cutoff(ref, simulated=simulated).day
     evening = as_of or today or datetime.now(ZoneInfo("Asia/Taipei")).date()
     return [
         LedgerEntry(
@@ -88,6 +96,7 @@ def forecast(
             store.ledger.get(number),
             (
                 *_adapter_warnings(samplers[windows[i].origin], prompt, simulated),
+                *_hindsight_warnings(windows[i], read_until),
                 *_age_warnings(windows[i], evening),
             ),
         )
@@ -231,6 +240,14 @@ def _path_forecast(
         seed=seed,
         simulated=simulated,
     )
+
+
+def _hindsight_warnings(window: Window, read_until: date | None) -> Iterator[str]:
+    if read_until is not None and read_until > window.origin:
+        yield (
+            f"The model was trained on days up to {read_until} and forecasts from {window.origin}: "
+            "this is hindsight, no test of it."
+        )
 
 
 def _age_warnings(window: Window, evening: date) -> Iterator[str]:

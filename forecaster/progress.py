@@ -64,11 +64,14 @@ def runs_folder(home: Home) -> Path:
 class ProgressLog:
     """Appends events to a run's ``progress.jsonl``, each line whole or absent."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, simulated: bool = False) -> None:
+        """``simulated`` marks every line of a run on generated prices."""
         self.path = run / PROGRESS_FILE
+        self._mark = {"market": "SIMULATED"} if simulated else {}
 
     def __call__(self, event: TrainEvent) -> None:
         document = {key: value for key, value in asdict(event).items() if value not in (None, "")}
+        document |= self._mark
         document["at"] = event.at or datetime.now(_TAIPEI).isoformat(timespec="milliseconds")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(document, ensure_ascii=False) + "\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.forecaster.codec import PathState, encode, origin_state
 from stockllm.forecaster.grammar import CompactGrammar, CompactTokens, Grammar, compact_text_grammar
@@ -73,6 +74,7 @@ def sample(
         for first in range(0, paths, width):
             part = min(width, paths - first)
             grammar = grammar_for(tokenizer, batch, part, prompt, fields)
+            _fits(model, prompts[start : start + together], grammar.longest)
             decoder = SharedPrompts(model, prompts[start : start + together], part, grammar.longest)
             draws = [window_rng(w, seed).random((grammar.longest, paths)) for w in batch]
             _decode(decoder, grammar, np.hstack([d[:, first : first + part] for d in draws]), temperature)
@@ -83,6 +85,16 @@ def sample(
         ]
         progress(len(done))
     return done
+
+
+def _fits(model: Any, prompts: Sequence[Sequence[int]], answer: int) -> None:
+    """UsageError where prompt and longest answer pass the positions that the model knows."""
+    needed, known = max(map(len, prompts)) + answer, model.config.max_position_embeddings
+    if needed > known:
+        raise UsageError(
+            f"This forecast can take {needed:,} tokens and the model reads {known:,}: "
+            "ask for a shorter --horizon, or use --prompt compact."
+        )
 
 
 def _rows(model: Any, tokens: int) -> int:

@@ -80,7 +80,7 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     with run.locked(), StopRequest() as stop:
         if not goes_on:
             run.clear()
-        log = ProgressLog(run.folder)
+        log = ProgressLog(run.folder, store.simulated)
 
         def tell(event: TrainEvent) -> None:
             log(event)

@@ -115,7 +115,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except StockllmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    home = Home.locate(demo=options.demo)
+    here = Home.locate()
+    # A STOCKLLM_HOME that already is the demo's own folder holds no second demo.
+    inside = here.root.name == "demo" and here.store.exists()
+    home = here if inside else Home.locate(demo=options.demo)
     _log_to(home)
     StockApp(home, language=settings.language, up_colour=settings.up_colour).run()
 

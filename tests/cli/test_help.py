@@ -123,7 +123,7 @@ def raising(error: BaseException) -> Callable[[], object]:
         (UsageError("Zero days: give one."), 2, "stockllm: Zero days: give one.\n"),
         (
             KeyboardInterrupt(),
-            130,
+            1,
             "stockllm: Stopped by Ctrl-C; nothing is half-written, run it again to finish.\n",
         ),
         (typer.Exit(3), 3, ""),
