@@ -16,6 +16,9 @@ from torch import Tensor
 
 from stockllm.data.errors import ModelUnavailable
 
+#: Attention scores computed at once on a CPU: 2 MiB of them.
+SCORES = 1 << 19
+
 
 class SharedPrompts:
     """Decoding state of ``paths`` continuations of each of several prompts.
@@ -121,12 +124,16 @@ class SharedPrompts:
         ``query`` has shape (kv heads, groups, tokens, d), as has the first answer; see `_average`.
         """
         averages, totals = [], []
-        for prompt, part in enumerate(torch.split(query, by_prompt, dim=2)):
-            # All tokens behind a prompt are rows of one product with its keys.
-            scores = part.flatten(1, 2) @ self.prompt_keys[prompt][index]
-            average, total = _average(scores, self.prompt_values[prompt][index])
-            averages.append(average.view(part.shape))
-            totals.append(total.view(*part.shape[:3], 1))
+        for prompt, tokens in enumerate(torch.split(query, by_prompt, dim=2)):
+            keys, values = self.prompt_keys[prompt][index], self.prompt_values[prompt][index]
+            # All tokens behind a prompt are rows of one product with its keys, or of a few that fit
+            # into a CPU's cache.
+            scores = self.kv_heads * self.groups * keys.shape[2]
+            width = max(1, tokens.shape[2] if keys.is_cuda else SCORES // scores)
+            for part in torch.split(tokens, width, dim=2):
+                average, total = _average(part.flatten(1, 2) @ keys, values)
+                averages.append(average.view(part.shape))
+                totals.append(total.view(*part.shape[:3], 1))
         return torch.cat(averages, dim=2), torch.cat(totals, dim=2)
 
     def _project(

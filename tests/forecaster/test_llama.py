@@ -15,6 +15,7 @@ with quiet_imports():
     from peft import LoraConfig, get_peft_model
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+    from stockllm.forecaster import llama as forward
     from stockllm.forecaster.llama import SharedPrompts
 
 WORDS = 61
@@ -83,7 +84,8 @@ def assert_agrees(model: Any, base: Any, ragged: bool) -> None:
 
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_logits_agree_with_transformers(kv_heads: int, ragged: bool) -> None:
+def test_logits_agree_with_transformers(kv_heads: int, ragged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "SCORES", 300)
     model = llama(kv_heads)
     assert_agrees(model, model, ragged)
 
