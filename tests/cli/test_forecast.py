@@ -54,6 +54,20 @@ def test_the_same_command_gives_the_same_document(document: Callable[..., Any]) 
     assert document(*asked, "--seed", 1) != first
 
 
+def test_the_same_seed_samples_the_same_document_in_a_home_of_its_own(
+    document: Callable[..., Any], home_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import shutil
+
+    asked = ("forecast", "2330", "--model", "llama", "--paths", 5, "--horizon", 2, "--json")
+    shutil.copytree(home_dir, tmp_path / "other")  # before anything is in the ledger
+    (first,) = document(*asked)
+    monkeypatch.setenv("STOCKLLM_HOME", str(tmp_path / "other"))
+    (second,) = document(*asked)
+    del first["made_at"], second["made_at"]
+    assert first == second
+
+
 def test_the_embedded_model_in_both_styles(document: Callable[..., Any]) -> None:
     for style in ("compact", "reference"):
         (made,) = document(
@@ -161,6 +175,7 @@ def test_all_leaves_out_who_has_too_little(run: Run, home_dir: Path) -> None:
         (("2330", "--model", "gpt"), 1, "no model 'gpt'"),
         (("2330", "--model", "llama+mine"), 1, "no adapter 'mine'"),
         (("2330", "--model", "ewma+mine"), 1, "takes no adapter"),
+        (("2330", "--chart", "/nowhere/x.png"), 2, "The folder /nowhere for the chart does not exist"),
         (("2330", "2317", "--chart", "x.png"), 2, "--chart draws one company, and 2 were asked for"),
         (("--all", "--chart", "x.png"), 2, "--chart draws one company, and 41 were asked for"),
     ],

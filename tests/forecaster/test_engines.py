@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -227,7 +226,6 @@ print("ANSWER" + json.dumps(answer), file=sys.stderr)
 """
 
 
-@pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth is not installed")
 def test_each_engine_loads_what_the_other_made(filled_home: Home, tiny_model: Path) -> None:
     import torch
     from peft import PeftModel
