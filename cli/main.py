@@ -43,7 +43,6 @@ class _Interrupted(StockllmError):
     """Ctrl-C outside training, which has its own sentence."""
 
 
-
 class _OneSentence(TyperGroup):
     """The top command: whatever goes wrong below it ends in one sentence and an exit code.
 

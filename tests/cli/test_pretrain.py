@@ -56,9 +56,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_in_the_home_that_forecasts(
     run: Run, document: Callable[..., Any], universe: Path, home_dir: Path
 ) -> None:
-    result = run(
-        "pretrain", "--universe", universe, "--hold-out", 2, "--steps", 3, "--until", "2026-03-31"
-    )
+    result = run("pretrain", "--universe", universe, "--hold-out", 2, "--steps", 3, "--until", "2026-03-31")
     assert result.exit_code == 0, result.stderr
     target = home_dir / "base_model"
     assert result.stdout == f"The base model is in {target}: forecast with --model {target}.\n"
