@@ -195,3 +195,15 @@ def test_a_part_of_an_encoding_keeps_the_state_behind_it(walk: Walk) -> None:
     assert (part.steps == encoded.steps[55:]).all()
     assert (part.sigma == encoded.sigma[55:]).all()
     assert len(part.usual_volume) == 6
+
+
+def test_one_crash_counts_no_more_than_one_leap(walk: Walk) -> None:
+    """A stock's first days have no limit: what lies past it is clipped on both sides."""
+    series = walk(1, wild=False)
+    ends = []
+    for factor in (0.6, 1.0 / 0.6):
+        close = series.close.copy()
+        close[40] = series.reference[40] * factor
+        ends.append(encode(replace(series, close=close)).sigma[41])
+    assert ends[0] == pytest.approx(ends[1])
+    assert ends[0] < SIGMA_CEILING

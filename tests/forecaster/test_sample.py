@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster import sample as sampling
 from stockllm.forecaster.sample import draw, prompt_ids, sample
@@ -118,6 +119,11 @@ def test_temperature_widens(model: tuple[Any, Any], walk: Walk) -> None:
 
 def test_nothing_to_sample(model: tuple[Any, Any]) -> None:
     assert sample(*model, [], paths=3, seed=1) == []
+
+
+def test_an_answer_longer_than_the_model_reads_is_refused(model: tuple[Any, Any], walk: Walk) -> None:
+    with pytest.raises(UsageError, match=r"can take [\d,]+ tokens and the model reads .* --prompt compact"):
+        sample(*model, [window(walk, 1, horizon=60)], paths=2, seed=1, prompt="reference")
 
 
 def test_memory_bounds_the_rows(model: tuple[Any, Any]) -> None:
