@@ -268,5 +268,7 @@ def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) ->
             f"The adapter {card.name} was trained on the {card.prompt} prompt and is asked in the {prompt} "
             f"one: forecast with --prompt {card.prompt}."
         )
+    if card.flags.get("with_news"):
+        yield f"The adapter {card.name} was trained with news and is asked without: forecasts carry none yet."
     if card.simulated and not simulated:
         yield f"The adapter {card.name} was trained on simulated prices: train one on the real ones."

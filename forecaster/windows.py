@@ -195,8 +195,7 @@ def open_window(series: Series, company: Company, past: int, future_dates: Seque
     """
     if len(series) < past:
         raise NotEnoughHistory(
-            f"{label(company)} has {count(len(series))} and this forecast reads {past}; "
-            "import more history or use a shorter look-back."
+            f"{label(company)} has {count(len(series))} and this forecast reads {past}; import more history."
         )
     return Window(
         company.code,

@@ -223,7 +223,7 @@ def test_an_adapter_asked_otherwise_than_trained_is_said() -> None:
         name="five", base="llama", base_hash="", hash="", made_at="", companies=[], data_start="",
         data_end="",
         validation_from=None, embargo=0, simulated=True, prompt="reference", tasks=[], engine="peft", steps=1,
-        examples={}, losses={}, flags={}, run="",
+        examples={}, losses={}, flags={"with_news": True}, run="",
     )  # fmt: skip
     sampler = LlamaSampler(
         LoadedModel(ModelRef("llama", "x"), None, None, "", "", card), "compact", ("Close",)
@@ -232,9 +232,11 @@ def test_an_adapter_asked_otherwise_than_trained_is_said() -> None:
     assert told == [
         "The adapter five was trained on the reference prompt and is asked in the compact one: "
         "forecast with --prompt reference.",
+        "The adapter five was trained with news and is asked without: forecasts carry none yet.",
         "The adapter five was trained on simulated prices: train one on the real ones.",
     ]
-    assert list(_adapter_warnings(sampler, "reference", simulated=True)) == []
+    (told_of_news,) = _adapter_warnings(sampler, "reference", simulated=True)
+    assert "with news" in told_of_news
 
 
 def test_all_or_nothing_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
