@@ -49,6 +49,8 @@ def forecast(
         raise UsageError("Name the companies to forecast, or pass --all; not both and not neither.")
     store, settings = open_store()
     with store:
+        if as_json:
+            banner(store.simulated, settings.language, err=True)  # the warnings below are of it too
         codes = _codes(store, companies or [], everything, style, day)
         if chart is not None and len(codes) != 1:
             raise UsageError(f"--chart draws one company, and {len(codes)} were asked for: name one.")

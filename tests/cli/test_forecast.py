@@ -138,6 +138,7 @@ def test_warnings_are_few_and_beside_the_document(run: Run) -> None:
     result = run("forecast", "--all", *QUICK, "--horizon", 1, "--json")
     assert len(json.loads(result.stdout)) == 41
     told = result.stderr.splitlines()
+    assert "SIMULATED" in told.pop(0)
     assert len(told) == 4
     assert all("ends on 2026-03-31" in line and "goes on from there" in line for line in told[:3])
     assert told[3] == "stockllm: and 38 more like these."
