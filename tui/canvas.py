@@ -29,9 +29,18 @@ class Canvas:
         self.grounds = [[PLAIN] * width for _ in range(height)]
 
     def put(self, row: int, x: int, glyph: str, ink: str) -> None:
-        """One glyph of one cell; the ground stays. Outside the canvas nothing happens."""
+        """One glyph of one cell; the ground stays. Outside the canvas nothing happens.
+
+        Over one half of a wide character the other half turns blank: half a character would shift
+        everything right of it.
+        """
         if 0 <= row < self.height and 0 <= x < self.width:
-            self.glyphs[row][x] = glyph
+            line = self.glyphs[row]
+            if line[x] == "":
+                line[x - 1] = " "
+            elif x + 1 < self.width and line[x + 1] == "":
+                line[x + 1] = " "
+            line[x] = glyph
             self.inks[row][x] = ink
 
     def shade(self, row: int, x: int, ground: str) -> None:

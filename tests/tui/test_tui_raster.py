@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -83,6 +83,15 @@ def test_no_candle_leaves_its_wick_or_its_cells(halves: list[int], cells: int) -
         assert all(set(canvas.glyphs[row]) != {" "} for row in range(top // 2, bottom // 2 + 1))
 
 
+@given(writes=st.lists(st.tuples(st.integers(0, 7), st.text("台積a│", min_size=1, max_size=3)), max_size=8))
+def test_writing_over_half_a_wide_character_keeps_the_width(writes: list[tuple[int, str]]) -> None:
+    canvas = Canvas(8, 1)
+    for x, words in writes:
+        canvas.text(0, x, words, "text")
+        whole(canvas)
+
+
+@example(width=12, height=18, spacing=None, language="zh", days=1, kind="week", simulated=False)
 @settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(1, 200),
