@@ -16,6 +16,7 @@ from stockllm.forecaster.prompts import (
     compact_question,
     training_messages,
 )
+from stockllm.forecaster.transplant import LEAD, Factor, Host
 from stockllm.forecaster.windows import Window
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class Batches:
     ) -> None:
         self.tokenizer, self.recipe = tokenizer, recipe
         self.rng = np.random.default_rng(recipe.seed)
-        self.series = [s for s in (*series, *histories) if len(s) >= SHORTEST]
-        self.is_history = np.arange(len(self.series)) >= sum(len(s) >= SHORTEST for s in series)
+        recent, older = ([s for s in some if len(s) >= SHORTEST] for some in (series, histories))
+        self.series = [*recent, *older]
+        self.is_history = np.arange(len(self.series)) >= len(recent)
         if not self.series:
             raise NotEnoughHistory(
                 f"No company has the {SHORTEST} days that pretraining needs; import more history."
@@ -53,6 +55,10 @@ class Batches:
         # The first days share a start value taken from themselves: leave them out.
         self.encoded = [encode(s)[WARM_UP:] for s in self.series]
         self.days = np.array([len(e.buckets) for e in self.encoded])
+        now, then = Factor.of(recent), Factor.of(older)
+        self.hosts = [Host(s, now) for s in recent] + [Host(s, then) for s in older]
+        #: The market moves that transplants take: the longest there are.
+        self.elsewhere = max(now, then, key=lambda factor: len(factor.days)).moves
 
     def batch(self) -> list[list[int]]:
         """Token ids of one batch's windows; all windows of a batch have the same shape."""
@@ -80,9 +86,15 @@ class Batches:
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _compact_messages(self, past: int, future: int) -> list[dict[str, str]]:
-        days = self.encoded[self._company(past + future)]
-        start = int(self.rng.integers(0, len(days.buckets) - past - future + 1))
-        days = days[start : start + past + future]
+        company, length = self._company(past + future), past + future
+        start = int(self.rng.integers(0, self.days[company] - length + 1))
+        stretches = len(self.elsewhere) - LEAD - length + 1
+        if self.rng.random() < self.recipe.transplant_share and stretches > 0:
+            first = int(self.rng.integers(0, stretches))
+            market = self.elsewhere[first : first + LEAD + length]
+            days = self.hosts[company].window(start, length, market)
+        else:
+            days = self.encoded[company][start : start + length]
         if self.rng.random() < self.recipe.mirror_share:
             days = mirrored(days)
         return [

@@ -77,14 +77,24 @@ def encode(series: Series) -> Encoded:
     The start value is taken from the first WARM_UP + 1 days, so a series should begin that much
     earlier than the days it is wanted for.
     """
+    return encode_moves(log_moves(series), series.volume)
+
+
+def log_moves(series: Series) -> Floats:
+    """Open, high, low and close of every day as log moves from its reference price, shape (n, 4)."""
     prices = np.stack([series.open, series.high, series.low, series.close], axis=1)
-    moves = np.log(prices / series.reference[:, None])
+    moves: Floats = np.log(prices / series.reference[:, None])
+    return moves
+
+
+def encode_moves(moves: Floats, shares: Floats) -> Encoded:
+    """`encode` of days given as their log moves (n, 4) and volumes (n,)."""
     squares = np.clip(moves[:, 3], -0.12, 0.12) ** 2
     squares[:1] = squares[1 : WARM_UP + 1].mean() if len(squares) > 1 else 0.02**2
     start = float(squares[:WARM_UP].mean()) if len(squares) else 0.02**2
     sigma = np.clip(np.sqrt(ewma(squares, start)), SIGMA_FLOOR, SIGMA_CEILING)
     steps = np.rint(moves / (sigma[:-1, None] / STEPS_PER_SIGMA))
-    volume = np.log2(np.maximum(series.volume, 1.0))
+    volume = np.log2(np.maximum(shares, 1.0))
     usual = ewma(volume, float(volume[:WARM_UP].mean()) if len(volume) else 0.0)
     buckets = np.rint((volume - usual[:-1]) * BUCKETS_PER_OCTAVE) + VOLUME_MIDDLE
     return Encoded(

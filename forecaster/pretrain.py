@@ -46,7 +46,7 @@ class Recipe:
     layers: int = 4
     heads: int = 6
     feed_forward: int = 512
-    steps: int = 1150
+    steps: int = 2000
     batch_tokens: int = 8192
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
@@ -55,8 +55,11 @@ class Recipe:
     hold_out: int = 200
     #: Share of batches in the reference style, so that the model can speak it at all.
     reference_share: float = 0.05
-    #: Share of windows mirrored (up becomes down): a year that rose must not teach that stocks rise.
-    mirror_share: float = 0.5
+    #: Share of windows mirrored (up becomes down): a year that rose must not teach that stocks rise
+    #: much. Less than half, since over the decades they do.
+    mirror_share: float = 0.35
+    #: Share of windows whose market is that of another time (see `transplant`).
+    transplant_share: float = 0.6
     #: Share of windows from the long histories, where there are some: a thousand stocks of one year
     #: share its market days, and a model learns those by heart; a few stocks of ten years do not.
     history_share: float = 0.3

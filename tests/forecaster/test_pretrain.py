@@ -174,7 +174,7 @@ def test_compact_batches_hold_windows_of_the_data(embedded_tokenizer: Any, marke
         encoded = encode(series)
         days |= {compact_line(s, b) for s, b in zip(encoded.steps[20:], encoded.buckets[20:], strict=True)}
     sizes = set()
-    for _ in range(20):
+    for _ in range(60):
         rows = supply.batch()
         assert len({len(row) for row in rows}) == 1
         for row in rows:
