@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from stockllm.market.calendar import TradingCalendar
+from stockllm.data.absences import Absence, Absences, Spell, spells
 from stockllm.market.companies import Company
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ class CompanyHealth:
     """The state of one company's bars.
 
     ``first`` and ``last`` are None where there is no bar. ``gaps`` counts the sessions between them
-    on which some other company traded but this one has neither a bar nor a quarantined row.
-    ``stale_days`` counts the sessions since ``last`` that are over, today's not included.
+    on which some other company traded but this one has neither a bar nor a quarantined row, and which
+    no answer of its exchange explains. ``stale_days`` counts the sessions since ``last`` that are over,
+    today's not included. ``missing`` are the bars that ought to be there, oldest first: within the
+    span, and after ``last``.
     """
 
     code: str
@@ -35,6 +37,7 @@ class CompanyHealth:
     gaps: int
     quarantined: int
     stale_days: int
+    missing: tuple[Spell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,17 @@ class HealthReport:
                     "bars": company.bars,
                     "gaps": company.gaps,
                     "quarantined": company.quarantined,
+                    "stale_days": company.stale_days,
+                    "missing": [
+                        {
+                            "first": spell.first.isoformat(),
+                            "last": spell.last.isoformat(),
+                            "days": spell.days,
+                            "why": spell.why,
+                            "detail": spell.detail,
+                        }
+                        for spell in company.missing
+                    ],
                 }
                 for company in self.companies
             ],
@@ -75,29 +89,36 @@ def health(store: Store, today: date | None = None) -> HealthReport:
     today = today or datetime.now(UTC).astimezone(_TAIPEI).date()
     calendar = store.calendar()
     market = [day for day in store.bars.traded() if calendar.is_session(day)]
-    sessions = frozenset(market)
     refused: dict[str, list[QuarantinedRow]] = defaultdict(list)
     for row in store.bars.quarantined():
         refused[row.code].append(row)
     names = {company.code: company for company in store.companies()}
-    stale: dict[date, int] = {}
+    absences = Absences(store)
+    later: dict[date, list[date]] = {}
     companies = []
     for code in sorted({*store.bars.codes(), *refused} - {""}):
         days = store.bars.days(code)
-        present = {*days, *(row.date for row in refused[code] if row.date is not None)}
         first, last = (days[0], days[-1]) if days else (None, None)
-        if last is not None and last not in stale:
-            stale[last] = _over_since(last, today, calendar)
+        company = names.get(code, Company.bare(code))
+        gaps: list[Absence] = []
+        if first is not None and last is not None:
+            present = frozenset(days)
+            inside = market[bisect_left(market, first) : bisect_right(market, last)]
+            gaps = list(absences.of(company, (day for day in inside if day not in present)))
+            if last not in later:
+                later[last] = list(calendar.sessions(last + timedelta(days=1), today - timedelta(days=1)))
+        after = later[last] if last is not None else []
         companies.append(
             CompanyHealth(
                 code=code,
-                name=names.get(code, Company.bare(code)).name_zh,
+                name=company.name_zh,
                 first=first,
                 last=last,
                 bars=len(days),
-                gaps=_gaps(market, sessions, first, last, present),
+                gaps=sum(absence.why != "refused" for absence in gaps),
                 quarantined=len(refused[code]),
-                stale_days=stale[last] if last is not None else 0,
+                stale_days=len(after),
+                missing=spells((*gaps, *absences.of(company, after))),
             )
         )
     return HealthReport(
@@ -106,20 +127,3 @@ def health(store: Store, today: date | None = None) -> HealthReport:
         reasons=dict(Counter(row.reason for rows in refused.values() for row in rows)),
         companies=tuple(companies),
     )
-
-
-def _gaps(
-    market: list[date], sessions: frozenset[date], first: date | None, last: date | None, present: set[date]
-) -> int:
-    """Days of ``market`` (ascending; ``sessions`` is the same as a set) within the span but not present.
-
-    A day on which this company alone traded is present, so "some other" needs no look of its own.
-    """
-    if first is None or last is None:
-        return 0
-    within = bisect_right(market, last) - bisect_left(market, first)
-    return within - sum(first <= day <= last for day in present & sessions)
-
-
-def _over_since(last: date, today: date, calendar: TradingCalendar) -> int:
-    return sum(1 for _ in calendar.sessions(last + timedelta(days=1), today - timedelta(days=1)))

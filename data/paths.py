@@ -46,6 +46,16 @@ class Home:
         return self.root / "logs"
 
     @property
+    def refresh_lock(self) -> Path:
+        """Held by the process that refreshes."""
+        return self.root / "refresh.lock"
+
+    @property
+    def schedule_lock(self) -> Path:
+        """Held by the process that hosts the schedule."""
+        return self.root / "schedule.lock"
+
+    @property
     def settings_file(self) -> Path:
         """The user's settings; may be absent."""
         return self.root / "settings.toml"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0004"
+HEAD = "0005"
 
 metadata = sa.MetaData()
 
@@ -311,5 +311,34 @@ news_turns = Table(
     Column("served_at", Text, nullable=False),
     Column("newest", Text),
     Column("outcome", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Refreshes. ``evening`` is the session they were for; ``ended`` stays absent where the process died.
+refreshes = Table(
+    "refreshes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("evening", Date, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    Column("outcome", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("refreshes_by_start", refreshes.c.started)
+
+#: The steps of each refresh. ``counts`` is a JSON object of whole numbers.
+refresh_steps = Table(
+    "refresh_steps",
+    metadata,
+    Column("refresh", Integer, ForeignKey("refreshes.id"), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    Column("outcome", Text, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("sentence_zh", Text, nullable=False),
+    Column("sentence_en", Text, nullable=False),
     sqlite_with_rowid=False,
 )

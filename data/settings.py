@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date, time
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -63,6 +64,15 @@ class Settings(BaseSettings):
     newsapi_requests_per_day: int = Field(default=100, ge=1)
     """Requests that NewsAPI's plan allows in 24 hours; the free one allows 100."""
 
+    prices_from: date = date(2024, 12, 1)
+    """The first day a refresh sees to; what is missing from here on is asked for."""
+
+    refresh_at: time = time(18, 30)
+    """When the schedule refreshes, in Taipei; the Taipei Exchange publishes until 17:00."""
+
+    dashboard_schedule: bool = False
+    """Whether the dashboard refreshes by the schedule while it is open, where nobody else does."""
+
     @field_validator("newsapi_key", mode="after")
     @classmethod
     def _blank_is_absent(cls, value: SecretStr | None) -> SecretStr | None:
@@ -78,6 +88,13 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("the address must begin with https://")
         return value.strip().rstrip("/")
+
+    @field_validator("refresh_at")
+    @classmethod
+    def _evening(cls, value: time) -> time:
+        if value.tzinfo is not None or value < time(17):
+            raise ValueError("a time from 17:00 to 23:59 in Taipei is needed, when prices are out")
+        return value
 
     @classmethod
     def load(cls, home: Home) -> Settings:

@@ -28,6 +28,7 @@ from stockllm.data.news import NewsStore
 from stockllm.data.news_turns import NewsTurnStore
 from stockllm.data.notes import NoteStore
 from stockllm.data.paths import Home
+from stockllm.data.refreshes import RefreshStore
 from stockllm.data.requests import RequestStore
 from stockllm.data.runs import RunStore
 from stockllm.data.scores import ScoreStore
@@ -57,6 +58,7 @@ class Store:
         self.requests = RequestStore(database)
         self.collected = CollectedStore(database)
         self.ex_rights = ExRightStore(database)
+        self.refreshes = RefreshStore(database)
 
     @classmethod
     def open(cls, home: Home, *, create: bool = True) -> Store:

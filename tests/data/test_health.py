@@ -67,7 +67,7 @@ def test_the_document(store: Store) -> None:
             QuarantinedRow("n.json", 1, "", None, "unreadable_article", "{}"),
         ]
     )
-    document = health(store).document()
+    document = health(store, SESSIONS[4]).document()
     assert document["bars"] == 3
     assert document["quarantined"] == 3
     assert document["reasons"] == {"unreadable": 1, "unreadable_article": 1, "zero_price": 1}
@@ -80,6 +80,10 @@ def test_the_document(store: Store) -> None:
             "bars": 1,
             "gaps": 0,
             "quarantined": 0,
+            "stale_days": 3,
+            "missing": [
+                {"first": "2025-03-04", "last": "2025-03-06", "days": 3, "why": "not_asked", "detail": ""}
+            ],
         },
         {
             "code": "2317",
@@ -89,6 +93,8 @@ def test_the_document(store: Store) -> None:
             "bars": 0,
             "gaps": 0,
             "quarantined": 1,
+            "stale_days": 0,
+            "missing": [],
         },
         {
             "code": "2330",
@@ -98,5 +104,9 @@ def test_the_document(store: Store) -> None:
             "bars": 2,
             "gaps": 0,
             "quarantined": 1,
+            "stale_days": 2,  # on the first of them nobody traded it
+            "missing": [
+                {"first": "2025-03-06", "last": "2025-03-06", "days": 1, "why": "not_asked", "detail": ""}
+            ],
         },
     ]
