@@ -7,7 +7,7 @@ A month, because TWSE has answered longer spans with a web page. What comes in g
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,7 +83,19 @@ def missing_months(store: Store, market: Exchange, start: date, end: date) -> li
     return missing
 
 
-def collect_exrights(web: Web, store: Store, start: date, end: date | None = None) -> ExRightsReport:
+def wanted_months(store: Store, start: date, end: date) -> dict[Exchange, list[date]]:
+    """What ``collect_exrights`` asks each exchange for, if both answer: the first days of months."""
+    return {market: missing_months(store, market, start - IDLE, end) for market in EXCHANGES}
+
+
+def collect_exrights(
+    web: Web,
+    store: Store,
+    start: date,
+    end: date | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> ExRightsReport:
     """Ask both exchanges for the ex-dates of the months from ``start`` to ``end`` (today).
 
     The time before is asked for too as far back as an untraded share may keep its base.
@@ -93,12 +105,15 @@ def collect_exrights(web: Web, store: Store, start: date, end: date | None = Non
     """
     store.expect_simulated(False)
     end = min(end or today(web.clock), today(web.clock))
-    start -= IDLE
+    wanted = wanted_months(store, start, end)
     months = new = known = bad = left_out = 0
     failures: list[str] = []
     applied = 0
-    for market in EXCHANGES:
-        for first in missing_months(store, market, start, end):
+    total, done = sum(map(len, wanted.values())), 0
+    for market, missing in wanted.items():
+        for first in missing:
+            progress(done, total)
+            done += 1
             if refusal := web.barred(SITES[market]):
                 failures.append(refusal.why)
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +75,12 @@ class NewsReport:
 
 
 def collect_news(
-    web: Web, store: Store, companies: Sequence[Company], *, limit: int | None = None
+    web: Web,
+    store: Store,
+    companies: Sequence[Company],
+    *,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> NewsReport:
     """Serve the companies' turns, the longest unserved first, ``limit`` of them at most.
 
@@ -95,7 +100,8 @@ def collect_news(
     failures: list[str] = []
     in_a_row = 0
     stopped, again = "", None
-    for company, language in turns:
+    for number, (company, language) in enumerate(turns):
+        progress(number, len(turns))
         try:
             found = fetch_news(web, store, company, language, key.get_secret_value())
         except (Blocked, BudgetSpent) as halt:
@@ -119,9 +125,10 @@ def collect_news(
                 break
             continue
         in_a_row = 0
-        for name, number in _keep(web, store, company, language, found).items():
-            counts[name] += number
+        for name, count in _keep(web, store, company, language, found).items():
+            counts[name] += count
         counts["served"] += 1
+        progress(number + 1, len(turns))
     return NewsReport(
         turns=len(turns), left=len(turns) - counts["served"], stopped=stopped, again=again,
         failures=tuple(failures), **counts,

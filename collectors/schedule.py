@@ -8,11 +8,11 @@ weekday says nothing here and is counted, so that the rules decide for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stockllm.collectors import tables
-from stockllm.collectors.clock import today
+from stockllm.collectors.clock import taipei
 from stockllm.collectors.failures import NoData, SiteFailure
 from stockllm.collectors.http import TWSE, Answer, Door, Web
 from stockllm.collectors.prices_csv import read_day
@@ -47,16 +47,11 @@ def collect_schedule(web: Web, store: Store, start: date | None = None) -> Sched
 
     A past year's schedule is asked for once. A failure leaves the rules and what is known in force.
     """
-    here = today(web.clock)
-    last = here.year + (here.month >= _NEXT_YEAR_FROM)
     years: list[int] = []
     unknown: list[str] = []
     failures: list[str] = []
     days = 0
-    for year in range(max((start or here).year, RULE_YEARS.start), last + 1):
-        entry = store.collected.get("schedule", "", str(year))
-        if entry is not None and (year < here.year or web.clock.now() - entry.at < _FRESH):
-            continue
+    for year in wanted_years(store, start, now=web.clock.now()):
         try:
             named = fetch_schedule(web, year)
         except NoData:
@@ -81,6 +76,18 @@ def collect_schedule(web: Web, store: Store, start: date | None = None) -> Sched
         days += len(kept)
         unknown += [f"{day} {name}" for day, (is_open, name) in named.items() if is_open is None]
     return ScheduleReport(tuple(years), days, tuple(unknown), tuple(failures))
+
+
+def wanted_years(store: Store, start: date | None = None, *, now: datetime) -> list[int]:
+    """The years whose schedules ``collect_schedule`` asks for."""
+    here = taipei(now).date()
+    last = here.year + (here.month >= _NEXT_YEAR_FROM)
+    years = []
+    for year in range(max((start or here).year, RULE_YEARS.start), last + 1):
+        entry = store.collected.get("schedule", "", str(year))
+        if entry is None or (year >= here.year and now - entry.at >= _FRESH):
+            years.append(year)
+    return years
 
 
 def fetch_schedule(web: Web, year: int) -> dict[date, tuple[bool | None, str]]:
