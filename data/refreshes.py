@@ -7,10 +7,10 @@ the refresh's lock next knows that its process is dead and says so (``bury``).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -32,7 +32,11 @@ RefreshOutcome = Literal["running", "ok", "partial", "stopped", "died"]
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step of one refresh. ``ended`` is None while it runs, and for good where it died."""
+    """One step of one refresh. ``ended`` is None while it runs, and for good where it died.
+
+    ``zh`` and ``en`` say in a sentence what came of it, each of ``notes`` in both languages what went
+    wrong or was left out.
+    """
 
     step: str
     started: datetime
@@ -41,6 +45,7 @@ class StepRow:
     counts: dict[str, int]
     zh: str
     en: str
+    notes: tuple[tuple[str, str], ...]
 
     @property
     def seconds(self) -> float | None:
@@ -82,9 +87,11 @@ class RefreshStore:
 
     def start(self, id: int, step: str, at: datetime) -> None:
         """Record that a step of refresh ``id`` starts."""
-        row = {"refresh": id, "step": step, "started": _text(at), "outcome": "running"}
-        row |= {"counts": "{}", "sentence_zh": "", "sentence_en": ""}
+        row: dict[str, Any] = {"refresh": id, "step": step, "started": _text(at), "outcome": "running"}
+        row |= {"counts": "{}", "sentence_zh": "", "sentence_en": "", "notes": "[]"}
+        before = sa.select(sa.func.count()).where(refresh_steps.c.refresh == id)
         with self._database.write() as connection:
+            row["place"] = connection.scalar(before)
             connection.execute(sa.insert(refresh_steps), row)
 
     def finish(
@@ -97,6 +104,7 @@ class RefreshStore:
         counts: Mapping[str, int],
         zh: str,
         en: str,
+        notes: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Record how a step ended, with what it counted and a sentence in both languages."""
         change = sa.update(refresh_steps).where(refresh_steps.c.refresh == id, refresh_steps.c.step == step)
@@ -106,6 +114,7 @@ class RefreshStore:
             "counts": json.dumps(dict(counts)),
             "sentence_zh": zh,
             "sentence_en": en,
+            "notes": json.dumps([list(note) for note in notes], ensure_ascii=False),
         }
         with self._database.write() as connection:
             connection.execute(change, values)
@@ -135,7 +144,7 @@ class RefreshStore:
             wanted = sa.select(refresh_steps).where(
                 refresh_steps.c.refresh.between(min(ids, default=0), max(ids, default=0))
             )
-            for row in connection.execute(wanted.order_by(refresh_steps.c.started)):
+            for row in connection.execute(wanted.order_by(refresh_steps.c.place)):
                 if row.refresh in steps:
                     steps[row.refresh].append(_step(row))
         return [
@@ -152,7 +161,7 @@ class RefreshStore:
         ]
 
 
-def _step(row: sa.Row[tuple[object, ...]]) -> StepRow:
+def _step(row: sa.Row[Any]) -> StepRow:
     return StepRow(
         row.step,
         datetime.fromisoformat(row.started),
@@ -161,6 +170,7 @@ def _step(row: sa.Row[tuple[object, ...]]) -> StepRow:
         json.loads(row.counts),
         row.sentence_zh,
         row.sentence_en,
+        tuple((zh, en) for zh, en in json.loads(row.notes)),
     )
 
 

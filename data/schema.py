@@ -328,17 +328,20 @@ refreshes = Table(
 )
 Index("refreshes_by_start", refreshes.c.started)
 
-#: The steps of each refresh. ``counts`` is a JSON object of whole numbers.
+#: The steps of each refresh. ``counts`` is a JSON object of whole numbers, ``notes`` a
+#: JSON list of pairs of sentences, Chinese and English.
 refresh_steps = Table(
     "refresh_steps",
     metadata,
     Column("refresh", Integer, ForeignKey("refreshes.id"), primary_key=True),
     Column("step", Text, primary_key=True),
+    Column("place", Integer, nullable=False),
     Column("started", Text, nullable=False),
     Column("ended", Text),
     Column("outcome", Text, nullable=False),
     Column("counts", Text, nullable=False),
     Column("sentence_zh", Text, nullable=False),
     Column("sentence_en", Text, nullable=False),
+    Column("notes", Text, nullable=False),
     sqlite_with_rowid=False,
 )

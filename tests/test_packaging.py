@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("market", "data", "collectors", "forecaster", "trading", "tui", "cli")
+ROOMS = ("market", "data", "collectors", "forecaster", "trading", "nightly", "tui", "cli")
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,14 @@ _STATEMENTS = (
     """CREATE TABLE refresh_steps (
         refresh INTEGER NOT NULL REFERENCES refreshes (id),
         step TEXT NOT NULL,
+        place INTEGER NOT NULL,
         started TEXT NOT NULL,
         ended TEXT,
         outcome TEXT NOT NULL,
         counts TEXT NOT NULL,
         sentence_zh TEXT NOT NULL,
         sentence_en TEXT NOT NULL,
+        notes TEXT NOT NULL,
         PRIMARY KEY (refresh, step)
     ) WITHOUT ROWID""",
 )
