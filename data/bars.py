@@ -194,6 +194,28 @@ class BarStore:
             rows = connection.exec_driver_sql("SELECT date FROM bars WHERE code = ? ORDER BY date", (code,))
             return [date.fromisoformat(day) for (day,) in rows]
 
+    def days_with_bars(self, start: date, end: date) -> list[date]:
+        """The days from ``start`` to ``end`` on which any company has a bar, oldest first."""
+        with self._database.read() as connection:
+            # One seek per day in place of a pass over every row.
+            rows = connection.exec_driver_sql(
+                "WITH RECURSIVE each(day) AS (SELECT min(date) FROM bars WHERE date >= :start UNION ALL"
+                " SELECT (SELECT min(date) FROM bars WHERE date > each.day) FROM each"
+                " WHERE each.day < :end) SELECT day FROM each WHERE day <= :end",
+                {"start": start.isoformat(), "end": end.isoformat()},
+            )
+            return [date.fromisoformat(row[0]) for row in rows]
+
+    def last_close(self, code: str, until: date) -> int | None:
+        """The last close of ``code`` up to ``until``, in hundredths; None where there is no bar."""
+        with self._database.read() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT close FROM bars WHERE code = ? AND date <= ? AND volume > 0"
+                " ORDER BY date DESC LIMIT 1",
+                (code, until.isoformat()),
+            ).scalar_one_or_none()
+        return None if found is None else int(found)
+
     def beside(self, day: date, codes: Iterable[str]) -> tuple[_Prices, _Prices]:
         """Each code's last bar before ``day`` and first one after it: open, high, low and close.
 

@@ -7,7 +7,9 @@ StockllmError
 ├── ImportFailed      a file that cannot be taken in
 ├── NotEnoughHistory  a company with too few days for a window
 ├── ModelUnavailable  a base model or adapter that cannot be loaded
-└── TrainingStopped   training ended early; the checkpoint is kept
+├── TrainingStopped   training ended early; the checkpoint is kept
+├── OrderRefused      the exchange does not take an order
+└── BrokerError       a broker does not answer, or not in a known form
 
 Every message is one sentence that says what happened and what to do. The command line prints it
 on stderr, the dashboard shows it as a toast; neither shows a traceback.
@@ -52,3 +54,18 @@ class ModelUnavailable(StockllmError):
 
 class TrainingStopped(StockllmError):
     """Training was interrupted; the message says where the checkpoint is and how to resume."""
+
+
+class OrderRefused(StockllmError):
+    """The exchange does not take an order, and nothing has changed.
+
+    ``reason`` is one word for programs, ``zh`` the words a Chinese screen shows.
+    """
+
+    def __init__(self, reason: str, zh: str, en: str) -> None:
+        self.reason, self.zh = reason, zh
+        super().__init__(en)
+
+
+class BrokerError(StockllmError):
+    """A broker cannot be asked, or what it says cannot be understood; the message says what now."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from stockllm.market.instruments import instrument_of
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -48,6 +50,11 @@ def tick_table(day: date) -> TickTable:
 
 
 CURRENT = SHARE_TABLES[-1]
+
+
+def table_of(code: str, day: date) -> TickTable:
+    """The table that ``code`` trades on: an ETF's own, or that of shares on ``day``."""
+    return ETF_TABLE if instrument_of(code) == "etf" else tick_table(day)
 
 
 @overload
