@@ -9,10 +9,9 @@ import typer
 
 from stockllm.cli import arguments
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
-from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.data.store import Store
     from stockllm.forecaster.evaluate import Evaluation
 
 #: The embedded model and every baseline.
@@ -49,8 +48,8 @@ def evaluate(
         None,
         "--codes",
         metavar="CODE,...",
-        help="Codes or names, by commas; held-out: those the base model never trained on; "
-        "all: every one with prices. Default: the companies of the list.",
+        help="Codes or names, by commas; held-out: those that no named model trained on; "
+        "all: every one with prices; listed: the companies of the list, which is the default.",
     ),
     horizon: str = typer.Option("1,5,20", "--horizon", metavar="N,...", help="Trading days ahead."),
     paths: int = typer.Option(99, "--paths", help="Futures to sample per forecast."),
@@ -63,6 +62,7 @@ def evaluate(
     report: Path | None = typer.Option(None, "--report", metavar="DIR", help="Write table and plots there."),
 ) -> None:
     """Forecast every evening of a past period with each model, and score them side by side."""
+    from stockllm.cli.windows import Counter, chosen
     from stockllm.forecaster.cases import Request
     from stockllm.forecaster.evaluate import document
     from stockllm.forecaster.evaluate import evaluate as run
@@ -73,11 +73,10 @@ def evaluate(
     horizons = tuple(sorted({arguments.whole(part, "--horizon 1,5,20") for part in arguments.parts(horizon)}))
     store, settings = open_store()
     with store:
-        wanted = _codes(store, [*(codes or []), *(more or [])])
-        request = Request(
-            first, last, tuple(arguments.parts(models)), wanted, horizons, paths, stride, seed, style, force
-        )
-        made = run(store, request, _Progress())
+        named = tuple(arguments.parts(models))
+        wanted = chosen(store, [*(codes or []), *(more or [])], named)
+        request = Request(first, last, named, wanted, horizons, paths, stride, seed, style, force)
+        made = run(store, request, Counter())
     for reason in made.cases.left_out[:3]:
         say(f"stockllm: left out: {reason}")
     if len(made.cases.left_out) > 3:
@@ -140,49 +139,3 @@ def _warn(made: Evaluation) -> None:
             say(f"stockllm: {name} was trained on days of this period: its figures are marked as seen.")
         elif seen is None:
             say(f"stockllm: nothing says until when {name} was trained: it may have seen the period.")
-
-
-class _Progress:
-    """How far each model is, on stderr: a counter for a terminal, a line a model otherwise."""
-
-    def __init__(self) -> None:
-        self.model = ""
-
-    def __call__(self, model: str, done: int, total: int) -> None:
-        import sys
-
-        if sys.stderr.isatty():
-            print(
-                f"\r{model} {done}/{total} ", end="\n" if done >= total else "", file=sys.stderr, flush=True
-            )
-        elif model != self.model:
-            say(f"stockllm: {model}, {total} windows")
-        self.model = model
-
-
-def _codes(store: Store, given: list[str]) -> tuple[str, ...]:
-    """The codes asked for, once each; the companies of the list that have prices where none is."""
-    queries = [part for each in given for part in arguments.parts(each)]
-    with_bars = store.bars.codes()
-    if queries == ["all"]:
-        return tuple(with_bars)
-    if queries == ["held-out"]:
-        from stockllm.forecaster.cutoffs import held_out
-        from stockllm.forecaster.models import EMBEDDED, resolve_model
-
-        held = set(held_out(resolve_model(EMBEDDED, store.home))) & set(with_bars)
-        if not held:
-            raise NotEnoughHistory(
-                "None of the companies held out of the base model's training has prices here: "
-                "import some, or name codes."
-            )
-        return tuple(sorted(held))
-    if queries:
-        return tuple(dict.fromkeys(store.resolve(query).code for query in queries))
-    listed = {company.code for company in store.companies()}
-    codes = tuple(code for code in with_bars if code in listed)
-    if not codes:
-        raise NotEnoughHistory(
-            "The store holds no prices of the listed companies: bring some in with 'stockllm import PATH'."
-        )
-    return codes

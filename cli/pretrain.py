@@ -32,11 +32,20 @@ def pretrain(
     histories: Path | None = typer.Option(
         None, "--histories", help="File or folder of prices of some companies over many more years."
     ),
-    steps: int = typer.Option(1150, "--steps", help="Training steps; a step is about 8,000 tokens."),
+    twin: Path | None = typer.Option(
+        None,
+        "--twin",
+        metavar="DIR",
+        help="A base model of less data: its held-out companies stay out, and its calibration is taken.",
+    ),
+    steps: int = typer.Option(2000, "--steps", help="Training steps; a step is about 8,000 tokens."),
     seed: int = typer.Option(3407, "--seed"),
 ) -> None:
     """Train a base model; run again with the same folder, it goes on from its checkpoint."""
+    from dataclasses import replace
+
     from stockllm.data.paths import Home
+    from stockllm.forecaster.calibration import read_calibration
     from stockllm.forecaster.pretrain import Recipe, split_companies
     from stockllm.forecaster.pretrain import pretrain as train
     from stockllm.market.companies import COMPANIES
@@ -51,7 +60,12 @@ def pretrain(
     if not series:
         raise NotEnoughHistory(f"{universe} holds no prices{f' up to {until}' if until else ''}.")
     recipe = Recipe(steps=steps, hold_out=hold_out, seed=seed)
-    codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
+    if twin is None:
+        codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
+    else:
+        held_out = list(_held_out(twin))
+        codes = [s.code for s in series if s.code not in set(held_out)]
+        recipe = replace(recipe, hold_out=len(held_out))
     wanted = set(codes)
     older = _series(histories, last) if histories is not None else []
     train(
@@ -63,7 +77,20 @@ def pretrain(
         histories=[s for s in older if s.code not in set(held_out)],
         report=lambda facts: say(json.dumps(facts)),
     )
+    if twin is not None and (calibration := read_calibration(twin)) is not None:
+        calibration.write(target)
     show(f"The base model is in {target}: forecast with --model {target}.")
+
+
+def _held_out(twin: Path) -> tuple[str, ...]:
+    """The companies that another base model was trained without; UsageError where it does not say."""
+    from stockllm.forecaster.cutoffs import held_out
+    from stockllm.forecaster.models import ModelRef
+
+    found = held_out(ModelRef(str(twin), twin))
+    if not found:
+        raise UsageError(f"{twin} names no companies held out: pass the folder of a model made by pretrain.")
+    return found
 
 
 def _series(path: Path, until: date | None) -> list[Series]:

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from stockllm.forecaster.calibration import read_calibration
 from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.models import ModelRef
 
@@ -37,15 +38,18 @@ class Cutoff:
         return Cutoff(max(days, default=None), self.known and other.known)
 
 
-def cutoff(ref: ModelRef, *, simulated: bool) -> Cutoff:
+def cutoff(ref: ModelRef, *, simulated: bool, calibrated: bool = True) -> Cutoff:
     """The cut-off of a resolved model on a store of real or of ``simulated`` prices.
 
     A baseline has none: formulas learn nothing, networks are trained for each evaluation. Training
-    on real prices has not seen a simulated market, nor the other way about.
+    on real prices has not seen a simulated market, nor the other way about. The period that its
+    calibration was fitted on counts as read, unless it is asked of ``calibrated`` False.
     """
     if ref.base is None:
         return Cutoff()
     found = _of_base(ref.base, simulated)
+    if calibrated and found.day is not None and (calibration := read_calibration(ref.base)) is not None:
+        found = found.joined(Cutoff(calibration.end))
     return found.joined(_of_adapter(ref.adapter_dir, simulated)) if ref.adapter_dir else found
 
 

@@ -19,6 +19,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import PromptStyle, Series
+from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
 from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
 from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
 
@@ -58,15 +59,16 @@ def _silent(_done: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LlamaSampler:
-    """A Llama with its tokenizer, and its adapter where it has one."""
+    """A Llama with its tokenizer, its adapter and its calibration where it has them."""
 
     loaded: LoadedModel
     prompt: PromptStyle
     fields: tuple[Field, ...]
+    calibration: Calibration | None = None
 
     @property
     def hash(self) -> str:
-        return self.loaded.model_hash
+        return hash_with(self.loaded.model_hash, self.calibration)
 
     @property
     def adapter_hash(self) -> str | None:
@@ -77,16 +79,28 @@ class LlamaSampler:
     ) -> list[Paths]:
         from stockllm.forecaster.sample import sample
 
-        return sample(
+        calibration = self.calibration
+        naive = calibration.naive_paths(paths) if calibration is not None else 0
+        drawn = sample(
             self.loaded.model,
             self.loaded.tokenizer,
             windows,
-            paths=paths,
+            paths=paths - naive,
             seed=seed,
             prompt=self.prompt,
             fields=self.fields,
             progress=progress,
         )
+        if calibration is None:
+            return drawn
+        closes = [round(float(window.history.close[-1]) * 100) for window in windows]
+        made = [widened(mine, close, calibration.widths) for mine, close in zip(drawn, closes, strict=True)]
+        if not naive:
+            return made
+        from stockllm.forecaster.baselines import ewma_walk
+
+        walks = ewma_walk(windows, paths=naive, seed=seed)
+        return [pooled(mine, walk) for mine, walk in zip(made, walks, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +131,21 @@ class WalkSampler:
         return done
 
 
-def sampler_for(ref: ModelRef, *, until: date, market: Market, prompt: PromptStyle = "compact") -> Sampler:
+def sampler_for(
+    ref: ModelRef, *, until: date, market: Market, prompt: PromptStyle = "compact", calibrated: bool = True
+) -> Sampler:
     """What samples for a resolved model name.
 
     :param until: the last day a network may be trained on.
     :param market: gives the bars it is trained on; not called for any other model.
+    :param calibrated: whether a Llama's calibration is used, where it has one for this style.
     :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
     :raises NotEnoughHistory: a network without enough days to train on.
     """
     if ref.base is not None:
         loaded = load_model(ref)
-        return LlamaSampler(loaded, prompt, _fields(loaded))
+        use = read_calibration(ref.base) if calibrated and prompt == "compact" else None
+        return LlamaSampler(loaded, prompt, _fields(loaded), use)
     if ref.name in ("lstm", "cnn"):
         from stockllm.forecaster.neural import NeuralSampler
 

@@ -22,6 +22,7 @@ from stockllm.data.scores import Score, ScoredDay
 from stockllm.data.store import Store
 from stockllm.forecaster import metrics
 from stockllm.forecaster.baselines import Floats, ewma_walk
+from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.cutoffs import Cutoff, cutoff
 from stockllm.forecaster.models import BASELINES, NAIVE, resolve_model, weights_hash
 from stockllm.forecaster.windows import open_window
@@ -161,7 +162,10 @@ def model_cutoff(
     try:
         ref = resolve_model(model if adapter is None else f"{model}+{adapter}", home)
         # A hub id would be fetched to be hashed, which keeping score is no reason for.
-        if not isinstance(ref.base, Path) or weights_hash(ref.base) != model_hash:
+        if not isinstance(ref.base, Path):
+            return Cutoff(known=False)
+        weights = weights_hash(ref.base)
+        if model_hash not in (weights, hash_with(weights, read_calibration(ref.base))):
             return Cutoff(known=False)
     except ModelUnavailable:
         return Cutoff(known=False)

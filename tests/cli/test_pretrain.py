@@ -109,3 +109,35 @@ def test_data_that_will_not_do(
 def test_no_universe(refused: Callable[..., str], tmp_path: Path) -> None:
     sentence = refused("pretrain", "--universe", tmp_path / "none.parquet", code=1)
     assert "There is no file or folder" in sentence
+
+
+def test_calibrated_and_trained_again_on_more(
+    run: Run, document: Callable[..., Any], refused: Callable[..., str], universe: Path, tmp_path: Path
+) -> None:
+    twin, whole = tmp_path / "twin", tmp_path / "whole"
+    result = run(
+        "pretrain", "--universe", universe, "--hold-out", 2, "--steps", 2, "--until", "2026-03-01",
+        "--output-dir", twin,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    (twin / "training.json").write_text(
+        (twin / "training.json").read_text("utf-8").replace('"recipe"', '"simulated": true, "recipe"'),
+        "utf-8",
+    )
+    period = ("--start", "2026-03-02", "--end", "2026-03-31", "--paths", 3, "--stride", 5)
+    result = run("calibrate", "--model", twin, *period, "--codes", "2330,listed")
+    assert result.exit_code == 0, result.stderr
+    assert "forecasts: widths of days 1, 5, 20: " in result.stdout
+    fitted = json.loads((twin / "calibration.json").read_text("utf-8"))
+    assert len(fitted["widths"]) == 20
+    assert (fitted["start"], fitted["end"]) == ("2026-03-02", "2026-03-31")
+    again = ("evaluate", "--models", str(twin), "--horizon", "1", *period, "--codes", "2330")
+    assert "so a period from 2026-03-02 on is no test" in refused(*again)
+    result = run("pretrain", "--universe", universe, "--twin", twin, "--steps", 2, "--output-dir", whole)
+    assert result.exit_code == 0, result.stderr
+    assert (whole / "calibration.json").read_bytes() == (twin / "calibration.json").read_bytes()
+    held = [json.loads((each / "training.json").read_text("utf-8"))["held_out"] for each in (twin, whole)]
+    assert held[0] == held[1]
+    assert len(held[0]) == 2
+    assert "names no companies held out" in refused("pretrain", "--universe", universe, "--twin", tmp_path)
+    assert "There is no folder" in refused("calibrate", "--model", tmp_path / "none", *period)

@@ -1,0 +1,77 @@
+"""What a command that forecasts a past period asks about: whose windows, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stockllm.cli import arguments
+from stockllm.cli.output import say
+from stockllm.data.errors import NotEnoughHistory
+
+if TYPE_CHECKING:
+    from stockllm.data.store import Store
+
+
+def chosen(store: Store, given: Sequence[str], models: Sequence[str]) -> tuple[str, ...]:
+    """The codes asked for, once each; the companies of the list that have prices where none is.
+
+    A word may stand for many: ``all`` for every company with prices, ``listed`` for those of the list,
+    ``held-out`` for those that all of the ``models`` that say so were trained without.
+
+    :raises NotEnoughHistory: where a word stands for no company with prices.
+    """
+    queries = [part for each in given for part in arguments.parts(each)] or ["listed"]
+    found: dict[str, None] = {}
+    for query in queries:
+        if query == "all":
+            found |= dict.fromkeys(store.bars.codes())
+        elif query == "listed":
+            found |= dict.fromkeys(_listed(store))
+        elif query == "held-out":
+            found |= dict.fromkeys(_held_out(store, models))
+        else:
+            found[store.resolve(query).code] = None
+    return tuple(found)
+
+
+def _listed(store: Store) -> list[str]:
+    listed = {company.code for company in store.companies()}
+    codes = [code for code in store.bars.codes() if code in listed]
+    if not codes:
+        raise NotEnoughHistory(
+            "The store holds no prices of the listed companies: bring some in with 'stockllm import PATH'."
+        )
+    return codes
+
+
+def _held_out(store: Store, models: Sequence[str]) -> list[str]:
+    from stockllm.forecaster.cutoffs import held_out
+    from stockllm.forecaster.models import resolve_model
+
+    lists = [set(held_out(resolve_model(name, store.home))) for name in models]
+    held = set(store.bars.codes()).intersection(*filter(None, lists)) if any(lists) else set()
+    if not held:
+        raise NotEnoughHistory(
+            "None of the companies held out of these models' training has prices here: "
+            "import some, or name codes."
+        )
+    return sorted(held)
+
+
+class Counter:
+    """How far each model is, on stderr: a counter for a terminal, a line a model otherwise."""
+
+    def __init__(self) -> None:
+        self.model = ""
+
+    def __call__(self, model: str, done: int, total: int) -> None:
+        import sys
+
+        if sys.stderr.isatty():
+            print(
+                f"\r{model} {done}/{total} ", end="\n" if done >= total else "", file=sys.stderr, flush=True
+            )
+        elif model != self.model:
+            say(f"stockllm: {model}, {total} windows")
+        self.model = model

@@ -1,0 +1,124 @@
+"""What is done to a base model's paths before anyone sees them, so that its bands keep their word.
+
+Two things, both fitted on a period that the model has not read and kept in ``calibration.json``
+beside its weights: every day's moves are made wider or narrower by a factor, and a share of the
+paths is drawn from the naive walk in place of the model (a pool of the two forecasts is better than
+either where both are near the truth and err differently: Bates and Granger 1969). Candles stay valid:
+a move's factor is the same for all four prices, which keeps their order, and every price is put back
+on its tick and inside its limits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockllm.data.errors import ModelUnavailable
+from stockllm.forecaster.sample import Paths
+from stockllm.market.ticks import limits, round_to_tick
+
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """``widths[k]`` multiplies the log moves of day k + 1, the last one those of all later days too.
+
+    ``naive_share`` of the paths come from the naive walk. ``start`` and ``end`` are the days it was
+    fitted on, ``windows`` how many forecasts of them; ``model`` the hash of the weights it was fitted
+    with.
+    """
+
+    widths: tuple[float, ...]
+    naive_share: float
+    start: date
+    end: date
+    windows: int
+    model: str
+
+    def __post_init__(self) -> None:
+        good = self.widths and all(math.isfinite(width) and 0.1 <= width <= 10 for width in self.widths)
+        if not good or not 0.0 <= self.naive_share < 1.0:
+            raise ValueError(f"no calibration: widths {self.widths}, share {self.naive_share}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what changes a forecast."""
+        return hashlib.sha256(json.dumps([self.widths, self.naive_share]).encode()).hexdigest()
+
+    def naive_paths(self, paths: int) -> int:
+        """How many of so many paths the naive walk gives; never all of them."""
+        return min(round(self.naive_share * paths), paths - 1)
+
+    def write(self, folder: Path) -> None:
+        """Put it beside the weights."""
+        document = asdict(self) | {"start": self.start.isoformat(), "end": self.end.isoformat()}
+        part = folder / (CALIBRATION_FILE + ".part")
+        part.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        part.replace(folder / CALIBRATION_FILE)
+
+
+def hash_with(model_hash: str, calibration: Calibration | None) -> str:
+    """What the ledger freezes of weights and their calibration: the weights' own hash without one."""
+    if calibration is None:
+        return model_hash
+    return hashlib.sha256(f"{model_hash} {calibration.digest}".encode()).hexdigest()
+
+
+def read_calibration(base: Path | str | None) -> Calibration | None:
+    """The calibration beside a model's weights; None where there is none.
+
+    :raises ModelUnavailable: a file that is none.
+    """
+    if not isinstance(base, Path) or not (base / CALIBRATION_FILE).is_file():
+        return None
+    try:
+        document = json.loads((base / CALIBRATION_FILE).read_text("utf-8"))
+        return Calibration(
+            tuple(float(width) for width in document["widths"]),
+            float(document["naive_share"]),
+            date.fromisoformat(document["start"]),
+            date.fromisoformat(document["end"]),
+            int(document["windows"]),
+            str(document["model"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(
+            f"{base / CALIBRATION_FILE} cannot be read ({error}): fit it anew with 'stockllm calibrate', or "
+            "remove it."
+        ) from error
+
+
+def widened(paths: Paths, last_close: int | NDArray[np.int64], widths: Sequence[float]) -> Paths:
+    """``paths`` with the log moves of each day from the close before multiplied by the day's width.
+
+    ``last_close`` in hundredths of a TWD, one or one a path.
+    """
+    if all(width == 1.0 for width in widths):
+        return paths
+    prices = paths.prices
+    out = np.empty_like(prices)
+    before = reference = np.broadcast_to(np.asarray(last_close, dtype=np.int64), len(prices))
+    for day in range(prices.shape[1]):
+        moves = np.log(prices[:, day] / before[:, None])
+        down, up = limits(reference)
+        wider = reference[:, None] * np.exp(moves * widths[min(day, len(widths) - 1)])
+        on_tick = round_to_tick(np.rint(wider).astype(np.int64))
+        out[:, day] = np.clip(on_tick, down[:, None], up[:, None])
+        before, reference = prices[:, day, 3], out[:, day, 3]
+    return Paths(out, paths.volumes)
+
+
+def pooled(first: Paths, second: Paths) -> Paths:
+    """The paths of both, those of ``first`` before those of ``second``."""
+    return Paths(
+        np.concatenate([first.prices, second.prices]), np.concatenate([first.volumes, second.volumes])
+    )
