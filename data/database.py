@@ -147,6 +147,10 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         "A score in the ledger of {path} is frozen and was not changed.",
     ),
     (
+        "books are frozen",
+        "What the exchange's books in {path} hold of the past is frozen and was not changed.",
+    ),
+    (
         "frozen",
         "A forecast in the ledger of {path} is frozen and was not changed: make a new forecast instead.",
     ),

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from stockllm.data import schema
 from stockllm.data.bars import BarStore
+from stockllm.data.books import BookStore
 from stockllm.data.collected import CollectedStore
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError, UnknownCompany
@@ -58,6 +59,7 @@ class Store:
         self.requests = RequestStore(database)
         self.collected = CollectedStore(database)
         self.ex_rights = ExRightStore(database)
+        self.books = BookStore(database)
         self.refreshes = RefreshStore(database)
 
     @classmethod

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from stockllm.data import migrations, schema
+from stockllm.data import migrations, schema, schema_exchange
 from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
@@ -26,7 +26,7 @@ BAR = Bar("2330", date(2025, 3, 3), 10000, 10000, 10000, 10000, 1000, "test")
 def test_migrations_lead_to_the_schema(store: Store) -> None:
     with store._database.read() as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, schema.metadata) == []
+        assert compare_metadata(context, schema_exchange.metadata) == []
         assert context.get_current_revision() == schema.HEAD
         made = {
             name: " ".join(sql.split())
@@ -34,7 +34,7 @@ def test_migrations_lead_to_the_schema(store: Store) -> None:
                 "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
             )
         }
-        for table in schema.metadata.tables.values():
+        for table in schema_exchange.metadata.tables.values():
             for check in table.constraints:
                 if isinstance(check, sa.CheckConstraint):
                     assert str(check.sqltext) in made[table.name]

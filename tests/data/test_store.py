@@ -148,7 +148,7 @@ def test_no_store(home: Home, spoil: Callable[[Path], None], says: str, create: 
 
 def test_a_damaged_page_is_found(home: Home) -> None:
     with Store.open(home) as store:
-        store.bars.put(bar(day=DAY + timedelta(i)) for i in range(2000))
+        store.bars.put(bar(day=DAY + timedelta(i)) for i in range(8000))
     content = bytearray(home.store.read_bytes())
     content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     home.store.write_bytes(bytes(content))
