@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import (
+    calibrate,
     companies,
     demo,
     doctor,
@@ -29,6 +30,8 @@ from stockllm.cli import (
     import_,
     ledger,
     pretrain,
+    refresh,
+    schedule,
     signals,
     train,
 )
@@ -36,7 +39,22 @@ from stockllm.cli.output import say
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
-GROUPS = (import_, demo, companies, train, forecast, signals, ledger, evaluate, health, doctor, pretrain)
+GROUPS = (
+    import_,
+    demo,
+    companies,
+    refresh,
+    schedule,
+    train,
+    forecast,
+    signals,
+    ledger,
+    evaluate,
+    health,
+    doctor,
+    pretrain,
+    calibrate,
+)
 
 
 class _Interrupted(StockllmError):

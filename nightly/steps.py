@@ -73,6 +73,8 @@ def last_session(calendar: TradingCalendar, now: datetime) -> date:
 def calendar(night: Night) -> Done:
     """The exchange's holiday schedules, where they are not known or a week old."""
     report = collect_schedule(night.web, night.store, night.since)
+    if not report.years and not report.failures:
+        return Done("ok", "開休市日期都是新的。", "The holidays are up to date.", {"years": 0, "failures": 0})
     unknown = [(f"看不懂的一列：{row}", f"A row nobody can read: {row}") for row in report.unknown]
     return Done(
         _outcome(len(report.years), report.failures),
@@ -92,6 +94,9 @@ def ex_rights(night: Night) -> Done:
     """Ex-dates and their reference prices, of the months not yet asked for up to the last session."""
     end = last_session(night.store.calendar(), night.now)
     report = collect_exrights(night.web, night.store, night.since, end, progress=night.progress)
+    if not report.months and not report.failures:
+        zh, en = f"至 {end} 的除權息都已取得。", f"The ex-dates up to {end} are in."
+        return Done("ok", zh, en, {"months": 0, "new": 0, "applied": 0, "refused": 0, "failures": 0})
     return Done(
         _outcome(report.months, report.failures),
         f"取得 {report.months} 個月的除權息：新增 {report.new} 筆，套用於 {report.applied} 筆日線。",
@@ -128,6 +133,8 @@ def news(night: Night) -> Done:
     if night.settings.newsapi_key is None:
         zh = "沒有 NewsAPI 金鑰，未抓取新聞：請至 newsapi.org 取得並設定 newsapi_key。"
         return Done("skipped", zh, report.stopped, counts)
+    if not limit:
+        return Done("ok", "所有公司的新聞都是新的。", "The news of all companies are up to date.", counts)
     rest = (report.stopped,) if report.stopped else ()
     return Done(
         _outcome(report.served, (*report.failures, *rest)),
