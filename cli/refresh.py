@@ -13,30 +13,10 @@ import typer
 from stockllm.cli import arguments
 from stockllm.cli.output import emit_json, open_store, say, show, text
 from stockllm.data.errors import StockllmError
+from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 
 if TYPE_CHECKING:
     from stockllm.data.refreshes import StepRow
-
-#: What the steps are called on screen.
-NAMES = {
-    "calendar": "開休市日",
-    "prices": "股價",
-    "ex-rights": "除權息",
-    "gaps": "補缺漏",
-    "news": "新聞",
-    "forecasts": "預測",
-    "scores": "評分",
-    "signals": "訊號",
-}
-OUTCOMES = {
-    "running": "進行中",
-    "ok": "完成",
-    "partial": "部分完成",
-    "failed": "失敗",
-    "skipped": "略過",
-    "stopped": "被中斷",
-    "died": "意外終止",
-}
 
 # More sentences than these of one step are in the log and in --json.
 _SHOWN = 3
@@ -52,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def refresh(
-    only: str = typer.Option("", "--only", metavar="STEP,...", help=f"Steps: {', '.join(NAMES)}."),
+    only: str = typer.Option("", "--only", metavar="STEP,...", help=f"Steps: {', '.join(STEP_NAMES)}."),
     since: str = typer.Option(
         "", "--since", metavar="DATE", help="See to all days from here on; default: the setting prices_from."
     ),
@@ -99,8 +79,8 @@ def refresh(
 
 def _tell(step: StepRow, language: str, bar: _Bar) -> None:
     bar.close()
-    outcome = text(OUTCOMES[step.outcome], step.outcome, language)
-    name = text(NAMES[step.step], step.step, language)
+    outcome = text(OUTCOME_NAMES[step.outcome], step.outcome, language)
+    name = text(STEP_NAMES[step.step], step.step, language)
     show(f"{name}  {outcome}  {duration(step.seconds, language)}  {text(step.zh, step.en, language)}")
     for zh, en in step.notes[:_SHOWN]:
         say(f"  {text(zh, en, language)}")
@@ -166,7 +146,7 @@ class _Bar:
             redirect_stdout=False,
         )
         self._progress.start()
-        self._task = self._progress.add_task(text(NAMES[step], step, self._language), total=None)
+        self._task = self._progress.add_task(text(STEP_NAMES[step], step, self._language), total=None)
 
 
 @contextmanager

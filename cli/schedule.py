@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stockllm.cli.output import emit_json, open_store, say, show, table, text
-from stockllm.cli.refresh import NAMES, OUTCOMES, duration
+from stockllm.cli.refresh import duration
+from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -170,8 +171,8 @@ def _last(row: RefreshRow, language: str) -> None:
         headers.split(),
         [
             (
-                text(NAMES.get(step.step, step.step), step.step, language),
-                text(OUTCOMES[step.outcome], step.outcome, language),
+                text(STEP_NAMES.get(step.step, step.step), step.step, language),
+                text(OUTCOME_NAMES[step.outcome], step.outcome, language),
                 duration(step.seconds, language),
                 text(step.zh, step.en, language),
             )
@@ -182,7 +183,7 @@ def _last(row: RefreshRow, language: str) -> None:
 
 def _line(row: RefreshRow, language: str) -> tuple[Any, ...]:
     seconds = None if row.ended is None else (row.ended - row.started).total_seconds()
-    outcome = text(OUTCOMES[row.outcome], row.outcome, language)
+    outcome = text(OUTCOME_NAMES[row.outcome], row.outcome, language)
     return _clock(row.started), row.evening, outcome, duration(seconds, language)
 
 

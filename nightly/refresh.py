@@ -16,6 +16,7 @@ from stockllm.collectors.planner import Plan, plan_prices
 from stockllm.collectors.schedule import wanted_years
 from stockllm.data.errors import StockllmError, UsageError
 from stockllm.nightly.lock import hold
+from stockllm.nightly.names import STEP_NAMES
 from stockllm.nightly.steps import COLLECTING, STEPS, VITAL, Done, Night, last_session, news_due
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ class RefreshPlan:
     def lines(self, language: str) -> list[str]:
         """The plan in words, to be printed before it starts."""
         named = {step: number for step, number in self.requests.items() if number}
-        listed = "、".join(f"{step} {n}" for step, n in named.items()) or "無"
         minutes = self.seconds / 60
         if language == "en":
-            listed = listed.replace("、", ", ").replace("無", "none")
+            listed = ", ".join(f"{step} {n}" for step, n in named.items()) or "none"
             time = f"{minutes:.0f} min" if minutes >= 1 else f"{max(1, round(self.seconds))} s"
             head = f"Refresh for the evening of {self.evening}. Requests: {listed}; about {time}."
         else:
+            listed = "、".join(f"{STEP_NAMES[step]} {n}" for step, n in named.items()) or "無"
             time = f" {minutes:.0f} 分" if minutes >= 1 else f" {max(1, round(self.seconds))} 秒"
             head = f"更新至 {self.evening} 收盤。請求：{listed}；約需{time}。"
         priced = any(step in self.requests for step in ("prices", "gaps"))
