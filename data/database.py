@@ -69,7 +69,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A consistent view for the length of the block. Keep it short: it holds up a commit."""
+        """A consistent view for the length of the block. Keep it short: it holds up a commit.
+
+        Within a ``write()`` of the same thread it sees what that one has written so far.
+        """
+        outer: sa.Connection | None = getattr(self._writing, "connection", None)
+        if outer is not None:
+            with self._translated():
+                yield outer
+            return
         with self._translated(), self._engine.connect() as connection, connection.begin():
             yield connection
 
