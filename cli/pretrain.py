@@ -55,15 +55,15 @@ def pretrain(
     if seed < 0:
         raise UsageError(f"The seed is a whole number from 0 on, not {seed}.")
     last = arguments.day(until) if until else None
+    held_out = list(_held_out(twin)) if twin is not None else []
     target = (output_dir or Home.locate().root / "base_model").expanduser().absolute()
     series = _series(universe, last)
     if not series:
         raise NotEnoughHistory(f"{universe} holds no prices{f' up to {until}' if until else ''}.")
     recipe = Recipe(steps=steps, hold_out=hold_out, seed=seed)
-    if twin is None:
+    if not held_out:
         codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
     else:
-        held_out = list(_held_out(twin))
         codes = [s.code for s in series if s.code not in set(held_out)]
         recipe = replace(recipe, hold_out=len(held_out))
     wanted = set(codes)
