@@ -14,6 +14,7 @@ from stockllm.collectors.exrights import collect_exrights, fetch_exrights, missi
 from stockllm.collectors.failures import SiteFailure, Unreadable, WrongAnswer
 from stockllm.collectors.http import Web
 from stockllm.collectors.market_day import EXCHANGES, Exchange, collect_day
+from stockllm.collectors.stock_month import collect_month
 from stockllm.data.exrights import ExRight
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
@@ -152,3 +153,24 @@ def test_bars_get_their_base_whichever_comes_first(
         assert collect_exrights(web, real_store, START).applied > 0
     stored = [replace(b, source="") for c in market.companies for b in real_store.bars.bars(c.code)]
     assert stored == market.bars(web.clock.now())
+
+
+def test_the_base_of_an_untraded_ex_date_reaches_the_first_bar_of_the_same_month(
+    web: Web, real_store: Store, site: StandIn, market: GeneratedMarket
+) -> None:
+    company = market.companies[0]
+    days = [day for day in market.sessions() if day <= date(2025, 3, 31)]
+    ex_date, next_day = days[4], days[5]
+    site.market = replace(market)
+    quotes = site.market.quotes
+    base = quotes[company.code, ex_date].before // 1000 * 900
+    silent = replace(
+        quotes[company.code, ex_date], prices=None, volume=0, value=0, trades=0, base=base, ex=True
+    )
+    # No change on the next day: the month's own list does not give the base away.
+    still = replace(quotes[company.code, next_day], prices=(base,) * 4, base=base, ex=False)
+    quotes |= {(company.code, ex_date): silent, (company.code, next_day): still}
+    collect_exrights(web, real_store, START)
+    collect_month(web, real_store, company, START)
+    (bar,) = real_store.bars.bars(company.code, ex_date, next_day)
+    assert (bar.date, bar.close, bar.reference) == (next_day, base, base)

@@ -388,8 +388,6 @@ def test_notes_are_replaced(store: Store) -> None:
 
 def test_a_transaction_sees_what_it_has_written(store: Store) -> None:
     bar = Bar("2330", date(2025, 3, 3), 10000, 10000, 10000, 10000, 1000, "test")
-    with pytest.raises(ZeroDivisionError), store.transaction():
+    with store.transaction():
         store.bars.put([bar])
         assert store.bars.bars("2330") == [bar]
-        raise ZeroDivisionError
-    assert store.bars.bars("2330") == []
