@@ -268,7 +268,7 @@ class Books:
         rows = self._run(
             "SELECT code, id, shares, cost, since FROM holdings WHERE account = ? ORDER BY code", account
         )
-        return [HoldingRow(*row[:4], date.fromisoformat(row[4])) for row in rows]
+        return [HoldingRow(**_named(HoldingRow, row) | {"since": date.fromisoformat(row[4])}) for row in rows]
 
     def held(self, account: int, code: str) -> int:
         """How many shares of ``code`` the account holds."""

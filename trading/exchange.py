@@ -1,0 +1,488 @@
+"""The simulated exchange over the store: it takes orders, keeps the books and goes through sessions.
+
+Every change is one transaction. ``book`` and ``take_back`` work inside a caller's transaction, which
+is how the server puts many orders into one commit; ``place`` and ``cancel`` are whole by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from stockllm.collectors.clock import Clock, SystemClock, taipei
+from stockllm.data.book_rows import (
+    AccountRow,
+    ExchangeRow,
+    FillRow,
+    GrantRow,
+    HoldingRow,
+    Mode,
+    OrderRow,
+    OrderState,
+)
+from stockllm.data.books import Books
+from stockllm.data.errors import OrderRefused, StockllmError, UsageError
+from stockllm.data.records import Cents
+from stockllm.data.store import Store
+from stockllm.market.calendar import TradingCalendar
+from stockllm.market.fees import trade_value
+from stockllm.trading.book import not_open, unknown_code
+from stockllm.trading.engine import Booked, Entry, Holding, Portfolio, Step, step
+from stockllm.trading.market_data import Market, load_market
+from stockllm.trading.rules import OffTick, Order, Rules, Window, booked_for, check_form, check_limits
+
+#: What an account begins with: the university simulator's sum.
+OPENING_CASH = 100_000_000
+#: The exchange that moves with the calendar.
+LIVE = "live"
+
+# When a day's prices are whole: after the fixed-price trading that follows the session.
+_OVER = time(14, 30)
+
+
+class NotYet(StockllmError):
+    """The next session cannot be matched yet; the message says what is missing."""
+
+
+class NoAccount(StockllmError):
+    """There is no such account on this exchange."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What an account is worth on the evening of ``day``, in TWD.
+
+    ``free`` is ``cash`` less what open buys have set aside; ``due`` are proceeds not spendable yet.
+    """
+
+    day: date
+    cash: int
+    free: int
+    due: int
+    shares: int
+
+    @property
+    def equity(self) -> int:
+        """Everything together, holdings at their last close."""
+        return self.cash + self.due + self.shares
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a session did, over all accounts."""
+
+    session: date
+    accounts: int
+    filled: int
+    expired: int
+    paid: int
+
+
+@dataclass(slots=True)
+class _Evening:
+    """What is known between two sessions and asked for again with every order."""
+
+    key: tuple[Any, ...]
+    calendar: TradingCalendar
+    replayed: date | None
+    stocks: dict[tuple[str, date], tuple[bool, Cents | None]]
+
+
+class Exchange:
+    """One exchange of a store. Safe to share between threads."""
+
+    def __init__(self, store: Store, name: str = LIVE, clock: Clock | None = None) -> None:
+        """UsageError where the store has no exchange of this name."""
+        self.store = store
+        self.name = name
+        self.clock = clock or SystemClock()
+        self._evening: _Evening | None = None
+        with store.books.read() as books:
+            self.row(books)
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        name: str = LIVE,
+        *,
+        evening: date | None = None,
+        rules: Rules | None = None,
+        clock: Clock | None = None,
+    ) -> Exchange:
+        """Make an exchange: ``live``, or a replay that begins on the ``evening`` of a past day.
+
+        UsageError where the name is taken, or the store has no prices for it.
+        """
+        clock, rules = clock or SystemClock(), rules or Rules()
+        mode: Mode = "live" if name == LIVE else "replay"
+        last = store.bars.last_date()
+        if last is None:
+            raise UsageError(
+                "An exchange needs prices: bring some in with 'stockllm import' or 'stockllm demo'."
+            )
+        if mode == "replay" and (evening is None or evening >= last):
+            raise UsageError(f"A replay begins on an evening before {last}, the last day with prices.")
+        today = taipei(clock.now()).date()
+        with store.books.write() as books:
+            if books.exchange(name) is not None:
+                raise UsageError(f"There is an exchange {name!r} already: choose another name.")
+            made = books.add_exchange(
+                name,
+                mode,
+                evening if mode == "replay" and evening else min(last, today),
+                rules.window,
+                rules.settlement,
+                rules.off_tick,
+                clock.now(),
+            )
+            books.log(clock.now(), made.id, None, "exchange", name=name, mode=mode, day=made.day.isoformat())
+        return cls(store, name, clock)
+
+    # Asking
+
+    def row(self, books: Books) -> ExchangeRow:
+        """The exchange as it stands. UsageError where it is gone."""
+        found = books.exchange(self.name)
+        if found is None:
+            raise UsageError(
+                f"There is no exchange {self.name!r}: open it with 'stockllm exchange open', "
+                "or add an account to the live one."
+            )
+        return found
+
+    def account(self, books: Books, name: str) -> AccountRow:
+        """The account of this name. NoAccount where this exchange has none."""
+        found = books.account(name)
+        if found is None or found.exchange != self.row(books).id:
+            raise NoAccount(
+                f"The exchange {self.name!r} has no account {name!r}: see 'stockllm exchange account list'."
+            )
+        return found
+
+    def day(self) -> date:
+        """The last session that was matched."""
+        with self.store.books.read() as books:
+            return self.row(books).day
+
+    def next_session(self) -> date:
+        """The session that an order placed now is booked for. OrderRefused outside the window."""
+        with self.store.books.read() as books:
+            return self._session(self.row(books))
+
+    def orders(self, account: str, state: OrderState | None = None, **page: int | None) -> list[OrderRow]:
+        """The account's orders, the last first; ``before`` and ``limit`` choose a page."""
+        with self.store.books.read() as books:
+            return books.orders(self.account(books, account).id, state=state, **page)
+
+    def fills(self, account: str) -> list[FillRow]:
+        """The account's fills, by order."""
+        with self.store.books.read() as books:
+            return books.fills(self.account(books, account).id)
+
+    def holdings(self, account: str) -> list[HoldingRow]:
+        """What the account holds, by code."""
+        with self.store.books.read() as books:
+            return books.holdings(self.account(books, account).id)
+
+    def money(self, account: str) -> Money:
+        """What the account has, and what it is worth at the last closes."""
+        with self.store.books.read() as books:
+            row, own = self.row(books), self.account(books, account)
+            due = sum(books.due(own.id, row.number).values())
+            held = books.holdings(own.id)
+        shares = 0
+        for holding in held:
+            close = self.store.bars.last_close(holding.code, row.day)
+            shares += trade_value(holding.shares, close or 0)
+        return Money(row.day, own.cash, own.cash - own.reserved, due, shares)
+
+    # Accounts
+
+    def add_account(
+        self, name: str, password_hash: str, *, cash: int = OPENING_CASH, discount: Decimal = Decimal(1)
+    ) -> AccountRow:
+        """Open an account. UsageError where the name is taken or a number is out of range."""
+        if not 0 < discount <= 1:
+            raise UsageError(f"A discount of {discount} cannot be given: it lies above 0 and up to 1.")
+        if not 0 <= cash <= 10**15:
+            raise UsageError(f"{cash:,} TWD cannot open an account: give 0 or more.")
+        now = self.clock.now()
+        with self.store.books.write() as books:
+            if books.account(name) is not None:
+                raise UsageError(f"There is an account {name!r} already: choose another name.")
+            row = self.row(books)
+            made = books.add_account(row.id, name, password_hash, discount, cash, now)
+            if cash:
+                entry = Entry("opening", (("cash", cash), ("capital", -cash)))
+                books.add_entry(made.id, row.day, entry.kind, entry.postings)
+            books.log(now, row.id, made.id, "account", name=name, cash=cash, discount=str(discount))
+        return made
+
+    # Orders
+
+    def place(self, account: str, order: Order, once: str | None = None) -> OrderRow:
+        """Book ``order``; what the books have of it. OrderRefused, with nothing changed.
+
+        ``once`` is an idempotency key: the same order under the same key is booked once.
+        """
+        with self.store.books.write() as books:
+            return self.book(books, self.account(books, account), order, once)
+
+    def cancel(self, account: str, id: int) -> OrderRow:
+        """Take an open order back. OrderRefused where there is none of this id."""
+        with self.store.books.write() as books:
+            return self.take_back(books, self.account(books, account), id)
+
+    def book(self, books: Books, account: AccountRow, order: Order, once: str | None = None) -> OrderRow:
+        """``place`` within a transaction. It raises before it writes."""
+        row = self.row(books)
+        off_tick = cast("OffTick", row.off_tick)
+        if once is not None and (known := books.order_once(account.id, once)) is not None:
+            return _same(known, check_form(order, known.session, off_tick))
+        session = self._session(row)
+        known_code, reference = self._stock(row, order.code, session)
+        if not known_code:
+            raise unknown_code(order.code)
+        asked, order = order, check_form(order, session, off_tick)
+        check_limits(order, reference, session)
+        own = Portfolio(account.cash, account.discount, account.reserved)
+        selling = 0
+        if order.side == "sell":
+            own.holdings[order.code] = Holding(books.held(account.id, order.code), 0, session)
+            selling = books.selling(account.id, order.code)
+        reserved = own.reserve(order, selling)
+        now = self.clock.now()
+        id = books.add_order(
+            account.id, once, order.code, order.side, order.shares, order.price, session, reserved, now
+        )
+        if reserved:
+            books.set_money(account.id, own.cash, own.reserved)
+        books.log(now, row.id, account.id, "order", id=id, asked=asked.price)
+        made = books.order(account.id, id)
+        assert made is not None
+        return made
+
+    def take_back(self, books: Books, account: AccountRow, id: int) -> OrderRow:
+        """``cancel`` within a transaction. It raises before it writes."""
+        found = books.order(account.id, id)
+        if found is None or found.state != "open":
+            raise not_open(id)
+        now = self.clock.now()
+        books.end_orders([id], "cancelled", now)
+        if found.reserved:
+            books.set_money(account.id, account.cash, account.reserved - found.reserved)
+        books.log(now, account.exchange, account.id, "cancel", id=id)
+        made = books.order(account.id, id)
+        assert made is not None
+        return made
+
+    # Sessions
+
+    def advance(self, to: date | None = None, tick: Callable[[Advance], None] | None = None) -> list[Advance]:
+        """Match sessions, each in its own transaction: the next one, or all up to ``to``.
+
+        Asking again for a day that was matched changes nothing. NotYet where a session that was
+        asked for cannot be matched yet; those before it stay matched.
+        """
+        done: list[Advance] = []
+        while to is None or self.day() < to:
+            matched = self._advance(to)
+            if matched is None:
+                break
+            done.append(matched)
+            if tick is not None:
+                tick(matched)
+            if to is None:
+                break
+        return done
+
+    def _advance(self, to: date | None) -> Advance | None:
+        """Match the next session; None where it comes after ``to``."""
+        with self.store.books.write() as books:
+            row = self.row(books)
+            evening = self._known(row)
+            session = self._due(row, evening.calendar, books, to)
+            if to is not None and session > to:
+                return None
+            number = row.number + 1
+            accounts = books.accounts(row.id)
+            held = {account.id: books.holdings(account.id) for account in accounts}
+            codes = {h.code for rows in held.values() for h in rows} | books.waiting_codes(row.id, session)
+            market = load_market(self.store, codes, session, session, evening.calendar)
+            filled = expired = paid = 0
+            for account in accounts:
+                done = self._step(books, row, account, held[account.id], market, session, number)
+                filled, expired = filled + len(done.fills), expired + len(done.expired)
+                paid += len(done.grants)
+            books.set_day(row.id, session, number)
+            books.log(
+                self.clock.now(),
+                row.id,
+                None,
+                "session",
+                session=session.isoformat(),
+                number=number,
+                filled=filled,
+                expired=expired,
+            )
+        return Advance(session, len(accounts), filled, expired, paid)
+
+    def _step(
+        self,
+        books: Books,
+        row: ExchangeRow,
+        account: AccountRow,
+        held: list[HoldingRow],
+        market: Market,
+        session: date,
+        number: int,
+    ) -> Step:
+        own = Portfolio(
+            account.cash,
+            account.discount,
+            account.reserved,
+            {h.code: Holding(h.shares, h.cost, h.since) for h in held},
+            books.due(account.id, row.number),
+        )
+        waiting = [
+            Booked(o.id, Order(o.code, o.side, o.shares, o.price), o.session, o.reserved)
+            for o in books.waiting(account.id, session)
+        ]
+        done = step(own, waiting, market, session, number, row.settlement)
+        now = self.clock.now()
+        if done.fills or done.grants:
+            ids = {h.code: h.id for h in held}
+            for fill in reversed(done.fills):  # the first one to fill began the holding
+                if fill.order.code not in {h.code for h in held}:
+                    ids[fill.order.code] = fill.id
+            books.set_holdings(
+                account.id,
+                [HoldingRow(code, ids[code], h.shares, h.cost, h.since) for code, h in own.holdings.items()],
+            )
+        books.add_fills(
+            FillRow(
+                f.id,
+                account.id,
+                session,
+                f.charges.value,
+                f.charges.commission,
+                f.charges.tax,
+                f.cost,
+                f.settles,
+            )
+            for f in done.fills
+        )
+        books.add_grants(
+            account.id, [GrantRow(g.code, session, g.held, g.cash, g.shares) for g in done.grants]
+        )
+        for entry in done.entries:
+            books.add_entry(account.id, session, entry.kind, entry.postings, entry.order, entry.code)
+        books.end_orders([f.id for f in done.fills], "filled", now)
+        books.end_orders([b.id for b in done.expired], "expired", now)
+        if (own.cash, own.reserved) != (account.cash, account.reserved):
+            books.set_money(account.id, own.cash, own.reserved)
+        return done
+
+    def _due(self, row: ExchangeRow, calendar: TradingCalendar, books: Books, to: date | None) -> date:
+        """The next session to match. NotYet where it has not ended or its prices are not in.
+
+        Nothing is asked of one after ``to``.
+        """
+        if row.mode == "replay":
+            found = self._replayed(row.day, calendar)
+            if found is None:
+                raise NotYet(f"The prices in the store end with {row.day}: the replay is over.")
+            return found
+        session = calendar.next_sessions(row.day, 1)[0]
+        if to is not None and session > to:
+            return session
+        now = taipei(self.clock.now())
+        if session > now.date() or (session == now.date() and now.time() < _OVER):
+            raise NotYet(f"The session of {session} has not ended yet: wait for its evening.")
+        if not self.store.bars.days_with_bars(session, session):
+            raise NotYet(
+                f"There are no prices of {session} yet: refresh, or name the day closed in "
+                f"{self.store.home.closed_days_file}."
+            )
+        late = sorted(
+            code for code in books.waiting_codes(row.id, session) if not self._has_arrived(code, session)
+        )
+        if late:
+            raise NotYet(
+                f"The prices of {', '.join(late[:5])} on {session} are not in yet: refresh to have them."
+            )
+        return session
+
+    def _has_arrived(self, code: str, session: date) -> bool:
+        """Whether what ``code`` did on ``session`` is in: its bar, a later one, or its market's whole day."""
+        span = self.store.bars.span(code)
+        if span is not None and span[1] >= session:
+            return True
+        market = self.store.company(code).market
+        return all(
+            (entry := self.store.collected.get("day", name, session.isoformat())) is not None
+            and entry.state == "complete"
+            for name in ([market] if market else ["TWSE", "TPEx"])
+        )
+
+    def _session(self, row: ExchangeRow) -> date:
+        evening = self._known(row)
+        if row.mode == "replay":
+            return evening.replayed or evening.calendar.next_sessions(row.day, 1)[0]
+        now = taipei(self.clock.now()).replace(tzinfo=None)
+        return booked_for(now, cast("Window", row.hours), evening.calendar, row.day)
+
+    def _stock(self, row: ExchangeRow, code: str, session: date) -> tuple[bool, Cents | None]:
+        """Whether ``code`` has ever traded, and what the limits of ``session`` are measured from."""
+        evening = self._known(row)
+        found = evening.stocks.get((code, session))
+        if found is None:
+            market = load_market(self.store, [code], session, session, evening.calendar)
+            known = market.close(code, session - timedelta(days=1)) is not None
+            # Until the session before has been matched, its close is not known.
+            settled = evening.calendar.next_sessions(row.day, 1)[0] >= session
+            if evening.replayed == session:
+                settled = True
+            found = known, market.reference(code, session) if known and settled else None
+            if known:  # names that nobody knows must not fill the memory
+                evening.stocks[code, session] = found
+        return found
+
+    def _known(self, row: ExchangeRow) -> _Evening:
+        """What is known until the next session or, live, the next day."""
+        key = (row.day, taipei(self.clock.now()).date() if row.mode == "live" else None)
+        evening = self._evening
+        if evening is None or evening.key != key:
+            calendar = self.store.calendar()
+            replayed = self._replayed(row.day, calendar) if row.mode == "replay" else None
+            evening = self._evening = _Evening(key, calendar, replayed, {})
+        return evening
+
+    def _replayed(self, after: date, calendar: TradingCalendar) -> date | None:
+        """The first session after ``after`` that the store has prices of."""
+        start = after + timedelta(days=1)
+        for end in (after + timedelta(days=14), date.max):
+            for day in self.store.bars.days_with_bars(start, end):
+                if calendar.is_session(day):
+                    return day
+        return None
+
+
+def _same(known: OrderRow, order: Order) -> OrderRow:
+    """The order an idempotency key stands for. OrderRefused where this is another one."""
+    if (known.code, known.side, known.shares) != (order.code, order.side, order.shares) or (
+        known.price != order.price
+    ):
+        raise OrderRefused("key", "重複的識別碼", "This idempotency key was used for another order.")
+    return known
+
+
+def moment(text: datetime) -> str:
+    """A moment as the exchange's clocks show it."""
+    return taipei(text).isoformat(timespec="seconds")
