@@ -7,11 +7,41 @@ from datetime import date, time
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stockllm.data.errors import UsageError
 from stockllm.data.paths import Home
+
+
+class DashboardSettings(BaseModel):
+    """Where the user was in the dashboard, which writes this itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)  # of another version's keys none is in the way
+
+    tab: str = "market"
+    """The tab that was open."""
+
+    list: str = ""
+    """The own list that was shown; empty for all companies."""
+
+    company: str = ""
+    """The code of the selected company."""
+
+    order: Literal["code", "name", "close", "change"] = "code"
+    """What the watchlist is sorted by."""
+
+    descending: bool = False
+    """Whether it is sorted from the highest to the lowest."""
+
+    spacing: int | None = None
+    """Cells a session takes in the chart; the width decides where it is absent."""
+
+    period: Literal["day", "week", "month", "quarter"] = "day"
+    """The days one candle stands for."""
+
+    span: Literal["", "1m", "3m", "1y", "all"] = ""
+    """The stretch of time in view, whatever the width; empty where the zoom decides."""
 
 
 class Settings(BaseSettings):
@@ -24,6 +54,18 @@ class Settings(BaseSettings):
 
     up_colour: Literal["red", "green"] = "red"
     """Colour of a rise; a fall takes the other. Taiwan's screens show rises in red."""
+
+    theme: Literal["dark", "light", "contrast", "colour-blind"] = "dark"
+    """Colours of the dashboard."""
+
+    charset: Literal["blocks", "ascii"] = "blocks"
+    """Glyphs of the dashboard; ``ascii`` for terminals that draw lines and blocks two cells wide."""
+
+    lists: dict[str, tuple[str, ...]] = {}
+    """The user's own lists of companies: a name, and the codes in their order."""
+
+    dashboard: DashboardSettings = DashboardSettings()
+    """What the dashboard remembers."""
 
     model: str = Field(default="auto", min_length=1)
     """The model that forecasts where none is named."""
