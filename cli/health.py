@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta, timezone
+from typing import TYPE_CHECKING
+
 import typer
 
 from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES, WHY_NAMES
+
+if TYPE_CHECKING:
+    from stockllm.data.health import HealthReport
+    from stockllm.data.refreshes import RefreshRow
+
+TAIPEI = timezone(timedelta(hours=8))
+
+# Companies with missing days that the table lists; --json has them all.
+_SHOWN = 15
 
 
 def register(app: typer.Typer) -> None:
@@ -13,17 +27,19 @@ def register(app: typer.Typer) -> None:
 
 
 def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout.")) -> None:
-    """Show freshness, gaps and quarantined rows."""
+    """Show freshness, gaps and quarantined rows, what is missing and why, and the last refresh."""
     from stockllm.data.health import health as examine
     from stockllm.market.companies import display
+    from stockllm.nightly.refresh import document as refresh_document
 
     store, settings = open_store()
     with store:
         report = examine(store)
         document = report.document()
         simulated = store.simulated
+        last = next(iter(store.refreshes.list(limit=1)), None)
         names = {company.code: display(company, settings.language) for company in store.companies()}
-    document.setdefault("simulated", simulated)
+    document |= {"simulated": simulated, "refresh": refresh_document(last) if last else None}
     if as_json:
         emit_json(document)
         return
@@ -59,3 +75,39 @@ def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     )
     for reason, count in sorted(document["reasons"].items()):
         show(f"  {reason}: {count}")
+    _show_missing(report, names, language)
+    _show_refresh(last, language)
+
+
+def _show_missing(report: HealthReport, names: Mapping[str, str], language: str) -> None:
+    """What is missing and why, the companies that lack the most first."""
+    lacking = [company for company in report.companies if company.missing]
+    lacking.sort(key=lambda company: -sum(spell.days for spell in company.missing))
+    if lacking:
+        show()
+        show(text("缺少的交易日與原因：", "Days that are missing, and why:", language))
+    for company in lacking[:_SHOWN]:
+        spell = company.missing[-1]
+        span = f"{spell.first}" if spell.days == 1 else f"{spell.first} … {spell.last} ({spell.days})"
+        why = text(*WHY_NAMES[spell.why], language)
+        detail = f" ({spell.detail})" if spell.detail else ""
+        earlier = sum(other.days for other in company.missing[:-1])
+        more = text(f"；更早還缺 {earlier} 日", f"; {earlier} more before", language) if earlier else ""
+        show(f"  {company.code} {names.get(company.code, company.name)}: {span} {why}{detail}{more}")
+    if len(lacking) > _SHOWN:
+        left = len(lacking) - _SHOWN
+        show(text(f"  另有 {left} 家，見 --json", f"  {left} more companies in --json", language))
+
+
+def _show_refresh(last: RefreshRow | None, language: str) -> None:
+    if last is None:
+        return
+    show()
+    when = f"{last.started.astimezone(TAIPEI):%Y-%m-%d %H:%M}"
+    outcome = text(OUTCOME_NAMES[last.outcome], last.outcome, language)
+    show(text(f"上次更新：{when}，{outcome}", f"Last refresh: {when}, {outcome}", language))
+    for step in last.steps:
+        if step.outcome not in ("ok", "skipped"):
+            outcome = text(OUTCOME_NAMES[step.outcome], step.outcome, language)
+            name = text(STEP_NAMES.get(step.step, step.step), step.step, language)
+            show(f"  {name}: {outcome}  {text(step.zh, step.en, language)}")

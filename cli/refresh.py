@@ -69,6 +69,14 @@ def refresh(
             )
     if as_json:
         emit_json(report.document())
+    if report.repaired:
+        say(
+            text(
+                "先前有一次更新中途終止；它未完成的已於這次補上。",
+                "An earlier refresh had died on the way; this one has taken up what it left.",
+                language,
+            )
+        )
     behind = [step.step for step in report.row.steps if step.outcome in ("partial", "failed")]
     if behind:
         raise Incomplete(

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from stockllm.collectors.market_day import last_published
 from stockllm.collectors.stock_month import exchange_of
-from stockllm.data.absences import Absence, Absences, Why
+from stockllm.data.absences import Absence, Absences
 from stockllm.data.errors import UnknownCompany
+from stockllm.nightly.names import WHY_NAMES
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
 READ = 60
 #: The trading days that a forecast speaks about.
 HORIZON = 5
-
-#: Why a bar is missing, in Chinese and English.
-WORDS: dict[Why, tuple[str, str]] = {
-    "not_asked": ("尚未向交易所取得", "not asked for yet"),
-    "failed": ("交易所沒有給出可用的答覆", "the exchange gave no answer to keep"),
-    "nothing": ("交易所尚無該日資料", "the exchange has nothing for it yet"),
-    "refused": ("資料有誤，已隔離", "its row could not be right and is in quarantine"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +104,7 @@ def _clauses(missing: Iterable[Absence]) -> tuple[str, str]:
     days = f"{missing[0].day}"
     if len(missing) > 1:
         days += f" … {missing[-1].day}"
-    zh, en = WORDS[missing[-1].why]
+    zh, en = WHY_NAMES[missing[-1].why]
     detail = f" ({missing[-1].detail})" if missing[-1].detail else ""
     number = len(missing)
     return (

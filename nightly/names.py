@@ -1,4 +1,4 @@
-"""What steps and outcomes are called in Chinese. Light: the command line's help imports it."""
+"""What steps, outcomes and reasons are called. Light: the command line's help imports it."""
 
 from __future__ import annotations
 
@@ -21,4 +21,12 @@ OUTCOME_NAMES = {
     "skipped": "略過",
     "stopped": "被中斷",
     "died": "意外終止",
+}
+
+#: Why a bar is missing (``data.absences``), in Chinese and English.
+WHY_NAMES = {
+    "not_asked": ("尚未向交易所取得", "not asked for yet"),
+    "failed": ("交易所沒有給出可用的答覆", "the exchange gave no answer to keep"),
+    "nothing": ("交易所尚無該日資料", "the exchange has nothing for it yet"),
+    "refused": ("資料有誤，已隔離", "its row could not be right and is in quarantine"),
 }

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from stockllm.collectors.clock import TAIPEI, taipei
-from stockllm.nightly.refresh import complete
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store
@@ -36,6 +35,8 @@ def missed(store: Store, at: time, now: datetime) -> datetime | None:
 
     A store without a refresh has missed the last one too.
     """
+    from stockllm.nightly.refresh import complete  # not needed to tell when the next one is due
+
     due = last_due(store.calendar(), at, now)
     since = due.astimezone(UTC)
     return None if any(complete(row) for row in store.refreshes.list(since=since)) else due

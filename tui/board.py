@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import Company
 
 if TYPE_CHECKING:
+    from stockllm.data.absences import Spell
     from stockllm.data.paths import Home
     from stockllm.data.records import Action, Article, PathForecast, Series, Signal
+    from stockllm.data.refreshes import RefreshOutcome
     from stockllm.data.store import Store
 
 SignalRule = Literal["mean", "four-points", "edge"]
@@ -121,7 +123,10 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class CompanyState:
-    """How complete one company's bars are: counts of bars, gaps and quarantined rows."""
+    """How complete one company's bars are: counts of bars, gaps and quarantined rows.
+
+    ``missing`` is the last stretch of days that ought to be there, with the reason.
+    """
 
     code: str
     first: date | None
@@ -129,12 +134,23 @@ class CompanyState:
     bars: int
     gaps: int
     quarantined: int
+    missing: Spell | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRefresh:
+    """When the last refresh started, how it ended, and when the next one is due."""
+
+    started: datetime
+    outcome: RefreshOutcome
+    due: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class DataState:
     """How complete and how fresh the store is. ``behind`` counts the sessions that are over since
-    the last one here, ``stale`` the companies whose bars end before it."""
+    the last one here, ``stale`` the companies whose bars end before it. ``refresh`` is None where none
+    has ever run."""
 
     last: date | None
     behind: int
@@ -143,6 +159,7 @@ class DataState:
     gaps: int
     stale: int
     companies: tuple[CompanyState, ...]
+    refresh: LastRefresh | None = None
 
     def company(self, code: str) -> CompanyState | None:
         """The state of one company, None if the store knows nothing of it."""
@@ -243,12 +260,13 @@ def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | No
     ) and (forecast_id is None or any(s.forecast_id == forecast_id for s in signals.values()))
 
 
-def load_data_state(home: Home, today: date) -> DataState:
+def load_data_state(home: Home, now: datetime) -> DataState:
     """Freshness, gaps and quarantine of the whole store; the slowest of the loads."""
     from stockllm.data.health import health
 
     with open_store(home) as store:
-        report = health(store, today)
+        report = health(store, now.date())
+        refresh = _last_refresh(store, now)
     last = max((company.last for company in report.companies if company.last), default=None)
     return DataState(
         last,
@@ -257,8 +275,25 @@ def load_data_state(home: Home, today: date) -> DataState:
         report.quarantined,
         sum(company.gaps for company in report.companies),
         sum(company.last is not None and company.last != last for company in report.companies),
-        tuple(CompanyState(c.code, c.first, c.last, c.bars, c.gaps, c.quarantined) for c in report.companies),
+        tuple(
+            CompanyState(
+                c.code, c.first, c.last, c.bars, c.gaps, c.quarantined, c.missing[-1] if c.missing else None
+            )
+            for c in report.companies
+        ),
+        refresh,
     )
+
+
+def _last_refresh(store: Store, now: datetime) -> LastRefresh | None:
+    rows = store.refreshes.list(limit=1)
+    if not rows:
+        return None
+    from stockllm.data.settings import Settings
+    from stockllm.nightly.times import next_due
+
+    due = next_due(store.calendar(), Settings.load(store.home).refresh_at, now)
+    return LastRefresh(rows[0].started, rows[0].outcome, due)
 
 
 #: Told how many of how many units of work are done.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.cells import cell_len
 from textual.reactive import reactive
 
 from stockllm.market.companies import display
+from stockllm.nightly.names import OUTCOME_NAMES, WHY_NAMES
 from stockllm.tui import text
-from stockllm.tui.board import Board, DataState
+from stockllm.tui.board import Board, DataState, LastRefresh
 from stockllm.tui.panel import Line, Panel
 from stockllm.tui.strings import t
 from stockllm.tui.text import clip
+
+if TYPE_CHECKING:
+    from stockllm.data.absences import Spell
 
 
 class DataPanel(Panel):
@@ -38,10 +44,30 @@ class DataPanel(Panel):
             if height > 3:
                 lines.append([(clip(spread, width), "$text-quiet")])
             lines.append(self._counts(own.bars, own.gaps, own.quarantined, width))
+            if own.missing is not None and not self.board.simulated:
+                lines.append([(clip(self._missing(own.missing), width), "$text-warning")])
         state = self.state
         lines.append([(clip(t("data.market", language, count=len(self.board.rows)), width), "bold")])
         lines.append(self._counts(state.bars, state.gaps, state.quarantined, width, stale=state.stale))
+        if state.refresh is not None:
+            lines.append(self._refreshed(state.refresh, width))
         return lines
+
+    def _missing(self, spell: Spell) -> str:
+        span = text.day(spell.last, self.language)
+        if spell.days > 1:
+            span = f"{text.day(spell.first, self.language)} … {span}"
+        zh, en = WHY_NAMES[spell.why]
+        return t("data.missing", self.language, span=span, why=en if self.language == "en" else zh)
+
+    def _refreshed(self, last: LastRefresh, width: int) -> Line:
+        """When the last refresh ran and how it ended, and when the next one is due where there is room."""
+        ok = last.outcome in ("ok", "running")
+        outcome = last.outcome if self.language == "en" else OUTCOME_NAMES[last.outcome]
+        when = last.started.astimezone(last.due.tzinfo)
+        parts = [t("data.refreshed", self.language, when=f"{when:%m-%d %H:%M}", outcome=outcome)]
+        parts.append(t("data.next", self.language, when=f"{last.due:%m-%d %H:%M}"))
+        return [(text.join_fitting(parts, width, " · "), "$text-quiet" if ok else "$text-warning")]
 
     def _fresh(self, width: int) -> Line:
         assert self.board is not None

@@ -148,7 +148,7 @@ class MarketScreen(Screen[None]):
     @work(thread=True, exclusive=True, exit_on_error=False, group="data", description="count gaps")
     def load_data_state(self) -> None:
         try:
-            self.post_message(DataStateLoaded(core.load_data_state(self.home, self.now().date())))
+            self.post_message(DataStateLoaded(core.load_data_state(self.home, self.now())))
         except Exception as error:
             self.post_message(LoadFailed("data", error))
 

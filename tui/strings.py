@@ -93,6 +93,9 @@ TABLE: dict[str, tuple[str, str]] = {
     "data.quarantined": ("隔離", "quarantined"),
     "data.stale": ("過期", "stale"),
     "data.since": ("{first} 至 {last}", "{first} to {last}"),
+    "data.missing": ("缺 {span}：{why}", "missing {span}: {why}"),
+    "data.refreshed": ("更新 {when} {outcome}", "refreshed {when} {outcome}"),
+    "data.next": ("下次 {when}", "next {when}"),
     "data.loading": ("檢查資料中…", "checking the data…"),
     # keys: (what the footer shows, and the sentence of the help screen and the tooltip)
     "key.forecast": ("預測", "Forecast"),

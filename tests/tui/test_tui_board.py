@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
@@ -13,7 +13,7 @@ from stockllm.data.store import Store
 from stockllm.tui import board
 from stockllm.tui.board import NothingToShow
 
-TODAY = date(2026, 4, 1)
+NOW = datetime(2026, 4, 1, 18, 30, tzinfo=timezone(timedelta(hours=8)))
 
 
 def test_the_board_lists_the_41_with_their_last_close_and_change(home: Home, bars: list[Bar]) -> None:
@@ -103,7 +103,7 @@ def test_looking_at_a_company_judges_it_but_stores_nothing(home: Home, bars: lis
 
 
 def test_the_data_state_counts_gaps_quarantine_and_stale_companies(home: Home) -> None:
-    state = board.load_data_state(home, TODAY)
+    state = board.load_data_state(home, NOW)
     assert state.last == date(2026, 3, 31)
     assert state.bars == 41 * 150
     assert (state.gaps, state.quarantined, state.stale) == (0, 0, 0)
@@ -111,7 +111,23 @@ def test_the_data_state_counts_gaps_quarantine_and_stale_companies(home: Home) -
     assert own is not None
     assert (own.bars, own.gaps) == (150, 0)
     assert state.company("9999") is None
-    assert board.load_data_state(home, date(2026, 5, 29)).behind > 30
+    assert board.load_data_state(home, NOW + timedelta(days=58)).behind > 30
+
+
+def test_the_data_state_says_what_is_missing_and_when_the_last_refresh_was(home: Home) -> None:
+    assert board.load_data_state(home, NOW).refresh is None
+    with Store.open(home) as store:
+        id = store.refreshes.begin(date(2026, 3, 31), NOW - timedelta(days=1), 1)
+        store.refreshes.end(id, "partial", NOW)
+    state = board.load_data_state(home, NOW + timedelta(days=1))
+    assert state.refresh is not None
+    assert (state.refresh.started, state.refresh.outcome) == (NOW - timedelta(days=1), "partial")
+    # 3 to 6 April are holidays.
+    assert state.refresh.due == datetime(2026, 4, 7, 18, 30, tzinfo=NOW.tzinfo)
+    own = state.company("2330")
+    assert own is not None
+    assert own.missing is not None
+    assert (own.missing.first, own.missing.days, own.missing.why) == (date(2026, 4, 1), 1, "not_asked")
 
 
 def test_an_absent_and_an_empty_store_are_told_apart(bare_home: Home) -> None:
