@@ -229,7 +229,7 @@ def _day(given: str) -> date | None:
 
 
 def _show_result(info: AdapterInfo, language: str) -> None:
-    from stockllm.forecaster.cards import read_card
+    from stockllm.forecaster.cards import read_card, speed_in_words
 
     card = read_card(info.path)
     banner(card.simulated, language)
@@ -243,5 +243,11 @@ def _show_result(info: AdapterInfo, language: str) -> None:
                 language,
             )
         )
+    if card.speed:
+        zh = (
+            f"速度：每秒 {card.speed['windows_per_second']:,.1f} 個視窗、"
+            f"{card.speed['tokens_per_second']:,.0f} 個詞元，填充 {card.speed['padding']:.1%}"
+        )
+        show(text(zh, f"Speed: {speed_in_words(card.speed)}", language))
     command = f"stockllm forecast {info.companies[0]} --model {info.base}+{info.name}"
     show(text(f"接下來：{command}", f"Next: {command}", language))

@@ -24,6 +24,7 @@ class Card:
     Days are ISO dates. ``data_start`` and ``data_end`` bound the bars that training saw,
     ``validation_from`` is the first day kept apart (None: none was). ``losses`` are means over the
     answers' tokens in nats; ``hash`` is over the adapter's weights, ``base_hash`` over the base's.
+    ``speed`` is how fast the run trained since it last started, as `trainer.follow` measures it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Card:
     flags: dict[str, Any]
     run: str
     versions: dict[str, str] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)
 
 
 #: What a card takes from the run as it stands there.
@@ -142,11 +144,20 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         ("tasks, past/future days", ", ".join(card.tasks)),
         ("prompt", card.prompt),
         ("engine, steps", f"{card.engine}, {card.steps:,}"),
+        *([("speed", speed_in_words(card.speed))] if card.speed else []),
         *((name.replace("_", " "), f"{loss:.4f}") for name, loss in card.losses.items() if loss is not None),
         ("base weights", f"sha256 `{card.base_hash}`"),
         ("adapter weights", f"sha256 `{card.hash}`"),
         ("versions", ", ".join(f"{name} {number}" for name, number in card.versions.items())),
     ]
+
+
+def speed_in_words(speed: dict[str, float]) -> str:
+    """A run's speed in a few words, figures rounded."""
+    return (
+        f"{speed['windows_per_second']:,.1f} windows/s, {speed['tokens_per_second']:,.0f} tokens/s, "
+        f"{speed['padding']:.1%} padding"
+    )
 
 
 def _plain(value: Any) -> str:

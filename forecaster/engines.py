@@ -226,9 +226,24 @@ def trainer_class(loaded: Loaded) -> type[Any]:
     """
     with quiet_imports():
         import torch
+        from torch.utils.data import DataLoader
         from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
+        #: Indices of the training examples, batch by batch, over the whole run.
+        batches: list[list[int]]
+
+        def get_train_dataloader(self) -> Any:
+            """The examples in the batches planned for them, which differ in size."""
+            rows = self._remove_unused_columns(self.train_dataset, description="Training")
+            loader = DataLoader(
+                rows,
+                batch_sampler=self.batches,
+                collate_fn=self.data_collator,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+            return self.accelerator.prepare(loader)
+
         def _send_telemetry(self) -> None:
             """Nobody is told who trains what."""
 
@@ -243,9 +258,9 @@ def trainer_class(loaded: Loaded) -> type[Any]:
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             causal = self.accelerator.unwrap_model(model).get_base_model()
-            hidden = causal.model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-            ).last_hidden_state
+            # Padding stands at the right, where a causal model does not look from any answer; without a
+            # mask to read, attention is the faster kernel's.
+            hidden = causal.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
             labels = inputs["labels"][:, 1:]
             asked = labels != -100
             # Only the answer's positions go through the output layer: the prompt is most of a window.

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -201,9 +201,8 @@ def fingerprint(rows: Iterable[Row]) -> str:
 def reading_order(lengths: Sequence[int], total: int, per_step: int, seed: int) -> Iterator[int]:
     """The order in which ``total`` examples are read: epoch after epoch, each shuffled anew.
 
-    Within each step the examples stand by length, so that a step mixes all tasks while each of its
-    batches is padded little. A function of its arguments alone: a resumed run reads on where the
-    killed one stopped.
+    Within each step the examples stand by length, the longest first. A function of its arguments
+    alone: a resumed run reads on where the killed one stopped.
     """
     import numpy as np
 
@@ -219,3 +218,49 @@ def reading_order(lengths: Sequence[int], total: int, per_step: int, seed: int) 
         step = list(islice(endless, min(per_step, left)))
         left -= len(step)
         yield from sorted(step, key=lambda index: -lengths[index])
+
+
+def batches(
+    lengths: Sequence[int], steps: int, batch_size: int, per_step: int, seed: int
+) -> Iterator[list[int]]:
+    """`reading_order` in batches, ``per_step`` of them a step, with the least padding there can be.
+
+    A step reads ``batch_size * per_step`` examples whichever way it is cut, and its loss is the mean
+    over all their tokens, so the cut is free: like lengths go together and batches differ in size.
+    None is larger, padding included, than ``batch_size`` of the longest examples.
+
+    :param lengths: tokens of each example.
+    :returns: indices into ``lengths``, batch by batch.
+    """
+    most = batch_size * max(lengths)
+    read = batch_size * per_step
+    order = reading_order(lengths, steps * read, read, seed)
+    for _ in range(steps):
+        step = list(islice(order, read))
+        ends = least_padding([lengths[index] for index in step], per_step, most)
+        for start, end in pairwise([0, *ends]):
+            yield step[start:end]
+
+
+def least_padding(lengths: Sequence[int], parts: int, most: int) -> list[int]:
+    """Where each of ``parts`` batches of consecutive examples ends, so that padding is least.
+
+    :param lengths: tokens of the examples, the longest first; no fewer than ``parts``.
+    :param most: tokens that a batch may take, padding included; enough for batches of equal size.
+    """
+    import numpy as np
+
+    count = len(lengths)
+    starts, ends = np.arange(count)[:, None], np.arange(1, count + 1)[None, :]
+    # Tokens of the batch from each start to each end, as wide as its first example.
+    cost = np.asarray(lengths, dtype=np.float64)[:, None] * (ends - starts)
+    cost[(ends <= starts) | (cost > most)] = np.inf
+    best, begins = cost[0], []
+    for _ in range(parts - 1):
+        together = np.concatenate(([np.inf], best[:-1]))[:, None] + cost
+        begins.append(together.argmin(axis=0))
+        best = together.min(axis=0)
+    cuts = [count]
+    for begin in reversed(begins):
+        cuts.append(int(begin[cuts[-1] - 1]))
+    return cuts[::-1]

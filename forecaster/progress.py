@@ -41,7 +41,8 @@ class TrainEvent:
     """Where a run stands.
 
     ``loss`` is the mean over the answer's tokens since the last event, ``eval_loss`` the same on
-    validation windows, ``eta_s`` the seconds still to go. ``text`` is a sentence for the user.
+    validation windows, ``eta_s`` the seconds still to go. Speeds are means since the run last started,
+    without padding. ``text`` is a sentence for the user.
     """
 
     state: State
@@ -50,6 +51,7 @@ class TrainEvent:
     loss: float | None = None
     eval_loss: float | None = None
     lr: float | None = None
+    windows_per_second: float | None = None
     tokens_per_second: float | None = None
     eta_s: float | None = None
     text: str = ""
@@ -178,6 +180,8 @@ def figures_of(event: TrainEvent) -> str:
         parts.append(f"loss {event.loss:.3f}")
     if event.eval_loss is not None:
         parts.append(f"validation loss {event.eval_loss:.3f}")
+    if event.windows_per_second is not None:
+        parts.append(f"{event.windows_per_second:,.1f} windows/s")
     if event.tokens_per_second is not None:
         parts.append(f"{event.tokens_per_second:,.0f} tokens/s")
     if event.eta_s is not None:

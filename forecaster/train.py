@@ -98,9 +98,9 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
                 plan = begun(run, base_hash)
                 if plan is None:
                     plan = draw(run, store, options, base_hash, split, sources.bars, loaded)
-                history = _fit(loaded, run, options, plan, tell, stop)
+                history, speed = _fit(loaded, run, options, plan, tell, stop)
                 tell(TrainEvent("saving", plan.steps, plan.steps))
-                info = _save(loaded, store.home, run, options, plan, history)
+                info = _save(loaded, store.home, run, options, plan, history, speed)
         run.finish()
         tell(TrainEvent("finished", text=f"The adapter {info.name} is ready."))
         return info
@@ -265,8 +265,8 @@ def _lora(options: TrainOptions) -> LoraOptions:
 
 def _fit(
     loaded: Loaded, run: Run, options: TrainOptions, plan: Plan, tell: Tell, stop: StopRequest
-) -> list[dict[str, Any]]:
-    """Train to the last step, from the last checkpoint where there is one; the trainer's log.
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Train to the last step, from the last checkpoint where there is one; the trainer's log and speed.
 
     :raises KeyboardInterrupt: where the run was stopped before its last step.
     """
@@ -282,14 +282,15 @@ def _fit(
     if checkpoint is not None:
         trainer.args.eval_on_start = False
         tell(TrainEvent("preparing", done, plan.steps, text=f"Going on from step {done} of {plan.steps}."))
-    sft.follow(trainer, tell, stop)
+    speed = sft.follow(trainer, tell, stop)
     stop.patient = True
     sft.fit(trainer, checkpoint)
     if trainer.state.global_step < plan.steps:
         raise KeyboardInterrupt
     if plan.validation and not sft.validated(trainer):
         trainer.evaluate()
-    return list(trainer.state.log_history)
+    run.write(run.document() | {"speed": speed()})
+    return list(trainer.state.log_history), speed()
 
 
 def _save(
@@ -299,6 +300,7 @@ def _save(
     options: TrainOptions,
     plan: Plan,
     history: list[dict[str, Any]],
+    speed: dict[str, float],
 ) -> AdapterInfo:
     """Write the adapter beside its place and move it there: it is whole or absent."""
     document = plan.document
@@ -320,6 +322,7 @@ def _save(
             run=document["id"],
             versions=cards.versions(),
             examples=document["examples"],
+            speed=speed,
             **{key: document[key] for key in cards.FROM_RUN},
         ),
     )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from stockllm.data.errors import StockllmError
 from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, trainer_class
-from stockllm.forecaster.examples import reading_order
+from stockllm.forecaster.examples import batches
 from stockllm.forecaster.progress import TrainEvent
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def build(
         max_length=None,
         completion_only_loss=True,
         packing=False,
-        # The order comes from `reading_order`.
-        train_sampling_strategy="sequential",
         use_cpu=not loaded.cuda,
         bf16=half and dtype == "bf16",
         fp16=half and dtype == "fp16",
@@ -97,9 +96,15 @@ def build(
     check(trainer.train_dataset, training)
     if validation:
         check(trainer.eval_dataset, validation)
-    lengths = [row.tokens for row in training]
-    order = list(reading_order(lengths, steps * options.per_step, options.per_step, options.random_state))
-    trainer.train_dataset = trainer.train_dataset.select(order)
+    trainer.batches = list(
+        batches(
+            [row.tokens for row in training],
+            steps,
+            options.batch_size,
+            options.gradient_accumulation_steps,
+            options.random_state,
+        )
+    )
     if options.report_to == "tensorboard":
         trainer.add_callback(_tensorboard(folder / "tensorboard"))
     return trainer, said
@@ -139,16 +144,29 @@ def validated(trainer: Any) -> bool:
     )
 
 
-def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) -> None:
-    """Have the trainer report every step, and end with a checkpoint when `stop` wants it."""
+def follow(
+    trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest
+) -> Callable[[], dict[str, float]]:
+    """Have the trainer report every step, and end with a checkpoint when `stop` wants it.
+
+    :returns: the run's speed once it has ended: ``windows_per_second``, ``tokens_per_second`` and
+        ``padding``, the share of what was computed that was padding; ``steps`` and ``seconds`` they
+        were measured over, validation left out. Empty where no step was made.
+    """
     from transformers import TrainerCallback
 
-    per_step = trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps
-    before = [0, *accumulate(map(len, trainer.train_dataset["input_ids"]))]
+    lengths = list(map(len, trainer.train_dataset["input_ids"]))
+    per_step = trainer.args.gradient_accumulation_steps
+    # Windows, tokens, and tokens with padding, read before each batch.
+    before = np.zeros((len(trainer.batches) + 1, 3), dtype=np.int64)
+    for number, batch in enumerate(trainer.batches, 1):
+        tokens = [lengths[index] for index in batch]
+        before[number] = before[number - 1] + (len(batch), sum(tokens), len(batch) * max(tokens))
 
     class Follow(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.began = (0, 0.0)
+            self.ended = (0, 0.0)
             self.told_to_stop = False
 
         def on_train_begin(self, _args: Any, state: Any, _control: Any, **_rest: Any) -> None:
@@ -159,6 +177,7 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
 
         def on_step_end(self, _args: Any, state: Any, control: Any, **_rest: Any) -> None:
             self._hear(state)
+            self.ended = (state.global_step, time.monotonic())
             if stop.wanted:
                 control.should_save = control.should_training_stop = True
             if not control.should_log:
@@ -194,10 +213,9 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
         def _event(self, state: Any, loss: float | None = None, lr: float | None = None) -> TrainEvent:
             first, since = self.began
             done, seconds = state.global_step - first, time.monotonic() - since
-            speed = None
+            windows = tokens = None
             if seconds > 0:
-                read = before[min(state.global_step * per_step, len(before) - 1)] - before[first * per_step]
-                speed = read / seconds
+                windows, tokens, _ = (self._read(state.global_step) / seconds).tolist()
             eta = seconds / done * (state.max_steps - state.global_step) if done else None
             return TrainEvent(
                 "training",
@@ -205,11 +223,31 @@ def follow(trainer: Any, tell: Callable[[TrainEvent], None], stop: StopRequest) 
                 state.max_steps,
                 loss=loss,
                 lr=lr,
-                tokens_per_second=speed,
+                windows_per_second=windows,
+                tokens_per_second=tokens,
                 eta_s=eta,
             )
 
-    trainer.add_callback(Follow())
+        def _read(self, step: int) -> Any:
+            """Windows, tokens and padded tokens read up to ``step`` since this training began."""
+            return before[step * per_step] - before[self.began[0] * per_step]
+
+        def speed(self) -> dict[str, float]:
+            (first, since), (last, until) = self.began, self.ended
+            if last <= first or until <= since:
+                return {}
+            windows, tokens, padded = self._read(last).tolist()
+            return {
+                "windows_per_second": round(windows / (until - since), 2),
+                "tokens_per_second": round(tokens / (until - since), 1),
+                "padding": round(1 - tokens / padded, 4),
+                "steps": last - first,
+                "seconds": round(until - since, 2),
+            }
+
+    following = Follow()
+    trainer.add_callback(following)
+    return following.speed
 
 
 def _chat(row: Row) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def asked(simulated_home: Home, monkeypatch: pytest.MonkeyPatch) -> list[TrainOp
             losses={"validation_loss_before": 2.5, "validation_loss_after": 2.25},
             flags={},
             run="",
+            speed={"windows_per_second": 30.26, "tokens_per_second": 5123.4, "padding": 0.0123},
         )
         write_card(folder, card)
         return list_adapters(store.home)[0]
@@ -139,7 +140,8 @@ def test_what_came_out_is_printed(run: Command, asked: list[TrainOptions], compa
     assert lines[0].startswith("SIMULATED 模擬資料")
     assert lines[1].startswith("Trained done: ")
     assert lines[2] == "Validation loss 2.5000 -> 2.2500 (on days from 2026-03-10 on)"
-    assert lines[3] == "Next: stockllm forecast 2330 --model llama+done"
+    assert lines[3] == "Speed: 30.3 windows/s, 5,123 tokens/s, 1.2% padding"
+    assert lines[4] == "Next: stockllm forecast 2330 --model llama+done"
 
 
 def test_chosen_stocks_are_printed_and_the_same_again(run: Command, asked: list[TrainOptions]) -> None:

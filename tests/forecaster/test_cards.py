@@ -31,6 +31,7 @@ CARD = Card(
     flags={"rank": 16, "codes": ["2330", "2317"], "max_steps": None},
     run="x",
     versions={"torch": "2.13.0"},
+    speed={"windows_per_second": 30.26, "tokens_per_second": 5123.4, "padding": 0.0123, "seconds": 3.0},
 )
 
 
@@ -62,12 +63,14 @@ def test_the_readme_says_what_it_was_made_of() -> None:
         "7,776, of which 1,900 were read",
         "| too long for the model | 20 |",
         "| first loss | 2.5000 |",
+        "| speed | 30.3 windows/s, 5,123 tokens/s, 1.2% padding |",
         "| rank | 16 |",
         "torch 2.13.0",
     ):
         assert part in text
     assert "last loss" not in text
     assert "SIMULATED" not in text
+    assert "| speed |" not in readme(replace(CARD, speed={}))
     simulated = readme(replace(CARD, simulated=True, validation_from=None))
     assert "SIMULATED 模擬資料" in simulated
     assert "every day trained" in simulated

@@ -113,13 +113,13 @@ def test_a_llama_3_without_a_template_gets_its_own() -> None:
         ensure_chat(tokenizer(None, {"<e>": 3}), "gpt")
 
 
-def rows(tiny_model: Path) -> list[Row]:
+def rows(tiny_model: Path, answers: tuple[int, ...] = (1, 2, 3)) -> list[Row]:
     """Three examples whose answers differ in length, measured as the trainer will."""
     from transformers import AutoTokenizer
 
     reader = AutoTokenizer.from_pretrained(tiny_model)
     made = []
-    for days in (1, 2, 3):
+    for days in answers:
         answer = "\n".join(["+1 +2 -3 +4 5"] * days)
         prompt = [{"role": "user", "content": "volatility 2.00%\n+0 +1 -1 +1 12"}]
         completion = [{"role": "assistant", "content": answer}]
@@ -141,7 +141,7 @@ def built(tiny_model: Path, tmp_path: Path) -> Any:
 
 def test_the_loss_is_on_the_whole_answer_and_on_nothing_else(built: Any, tiny_model: Path) -> None:
     reader = built.processing_class
-    assert len(built.train_dataset) == 2 * 3
+    assert len(built.train_dataset) == 3
     for example in built.train_dataset:
         ids, labels = example["input_ids"], example["labels"]
         asked = labels.index(next(label for label in labels if label != -100))
@@ -153,7 +153,55 @@ def test_the_loss_is_on_the_whole_answer_and_on_nothing_else(built: Any, tiny_mo
         assert answer.endswith("<|eot_id|>")
     # Each step is one shuffled epoch here, its longest example first.
     lengths = [len(example["input_ids"]) for example in built.train_dataset]
-    assert lengths[:3] == lengths[3:] == sorted(lengths[:3], reverse=True)
+    read = [batch["attention_mask"].sum(dim=1).tolist() for batch in built.get_train_dataloader()]
+    assert read == [sorted(lengths, reverse=True)] * 2
+
+
+def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from stockllm.forecaster import trainer
+
+    learned, losses, sizes = [], [], []
+    for plain in (False, True):
+        loaded = load("peft", tiny_model, LORA)
+        options = TrainOptions(
+            codes=("2330",),
+            batch_size=3,
+            gradient_accumulation_steps=2,
+            learning_rate=1.0,
+            optim="sgd",
+            report_to="none",
+        )
+        made, _ = trainer.build(loaded, tmp_path / str(plain), options, 4, rows(tiny_model, (1, 2, 9)), [])
+        made.args.save_strategy = "no"
+        if plain:
+            read = [index for batch in made.batches for index in batch]
+            made.batches = [read[at : at + 3] for at in range(0, len(read), 3)]
+        sizes.append([len(batch) for batch in made.batches])
+        trainer.fit(made, None)
+        losses.append([entry["loss"] for entry in made.state.log_history if "loss" in entry])
+        learned.append({name: p.detach() for name, p in loaded.model.named_parameters() if "lora_B" in name})
+    assert sizes[0] != sizes[1]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    for name, one in learned[0].items():
+        assert one.abs().max() > 1e-5
+        assert torch.allclose(one, learned[1][name], rtol=1e-3, atol=1e-7)
+
+
+def test_padding_at_the_right_is_not_seen_by_any_answer(built: Any) -> None:
+    import torch
+
+    batch = dict(built.data_collator([built.train_dataset[i] for i in range(3)]))
+    padding = batch["attention_mask"] == 0
+    assert padding.any()
+    with torch.no_grad():
+        before = built.compute_loss(built.model, batch)
+        batch["input_ids"] = batch["input_ids"].masked_fill(padding, 9)
+        after = built.compute_loss(built.model, batch)
+    assert after.item() == before.item()
 
 
 def test_the_loss_on_a_cpu_is_the_models_own(built: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
@@ -110,6 +111,49 @@ def test_the_order_reads_epochs_evenly_and_each_step_by_length(
     times = Counter(order)
     if total % len(lengths) == 0 and total % per_step == 0:
         assert set(times.values()) == {total // len(lengths)}
+
+
+@given(
+    lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60),
+    steps=st.integers(1, 8),
+    batch_size=st.integers(1, 6),
+    per_step=st.integers(1, 5),
+    seed=st.integers(0, 5),
+)
+def test_batches_read_what_the_order_says_and_are_padded_no_more_than_equal_ones(
+    lengths: list[int], steps: int, batch_size: int, per_step: int, seed: int
+) -> None:
+    cut = list(examples.batches(lengths, steps, batch_size, per_step, seed))
+    read = batch_size * per_step
+    order = list(examples.reading_order(lengths, steps * read, read, seed))
+    assert [index for batch in cut for index in batch] == order
+    assert len(cut) == steps * per_step
+    assert all(len(batch) for batch in cut)
+    # Each step's batches hold that step's examples: a run goes on between two steps.
+    for step in range(steps):
+        batches = cut[step * per_step : (step + 1) * per_step]
+        assert sum(map(len, batches)) == read
+    widths = [len(batch) * max(lengths[index] for index in batch) for batch in cut]
+    assert max(widths) <= batch_size * max(lengths)
+    equal = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    assert sum(widths) <= sum(batch_size * max(lengths[index] for index in batch) for batch in equal)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=7).map(lambda given: sorted(given)[::-1]),
+    parts=st.integers(1, 4),
+    most=st.integers(50, 400),
+)
+def test_no_other_cut_is_padded_less(lengths: list[int], parts: int, most: int) -> None:
+    def tokens(ends: tuple[int, ...]) -> int | None:
+        taken = [(end - start) * lengths[start] for start, end in pairwise((0, *ends))]
+        return sum(taken) if max(taken) <= most else None
+
+    assume(parts <= len(lengths))
+    ways = [(*ends, len(lengths)) for ends in combinations(range(1, len(lengths)), parts - 1)]
+    fitting = [found for ends in ways if (found := tokens(ends)) is not None]
+    assume(fitting)
+    assert tokens(tuple(examples.least_padding(lengths, parts, most))) == min(fitting)
 
 
 def article(title: str, at: datetime) -> Article:

@@ -21,7 +21,9 @@ from stockllm.forecaster.progress import (
     read_progress,
 )
 
-STEP = TrainEvent("training", 3, 60, loss=2.5, lr=2e-4, tokens_per_second=4321.0, eta_s=62.4)
+STEP = TrainEvent(
+    "training", 3, 60, loss=2.5, lr=2e-4, windows_per_second=30.25, tokens_per_second=4321.0, eta_s=62.4
+)
 
 
 def test_events_are_lines_of_json(tmp_path: Path) -> None:
@@ -37,6 +39,7 @@ def test_events_are_lines_of_json(tmp_path: Path) -> None:
         "steps": 60,
         "loss": 2.5,
         "lr": 2e-4,
+        "windows_per_second": 30.25,
         "tokens_per_second": 4321.0,
         "eta_s": 62.4,
         "at": "",
@@ -54,7 +57,7 @@ def test_a_cut_or_foreign_line_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_figures() -> None:
-    assert figures_of(STEP) == "loss 2.500, 4,321 tokens/s, 1:02 to go"
+    assert figures_of(STEP) == "loss 2.500, 30.2 windows/s, 4,321 tokens/s, 1:02 to go"
     assert figures_of(TrainEvent("validating", eval_loss=2.25)) == "validation loss 2.250"
     assert figures_of(TrainEvent("saving")) == ""
 

@@ -99,7 +99,14 @@ def test_from_a_store_to_an_adapter_that_plain_peft_loads(
     assert [replace(event, at="") for event in written] == events
     losses = [e for e in events if e.loss is not None]
     assert [e.step for e in losses] == [1, 2, 3]
-    assert all(e.lr is not None and e.tokens_per_second and e.eta_s is not None for e in losses)
+    assert all(e.lr is not None and e.eta_s is not None for e in losses)
+    assert all(0 < (e.windows_per_second or 0) < (e.tokens_per_second or 0) for e in losses)
+    assert (card.speed["steps"], Run(folder, "first").document()["speed"]) == (3, card.speed)
+    sizes = [json.loads(row)["tokens"] for row in (folder / "examples.jsonl").read_text("utf-8").splitlines()]
+    assert len(sizes) == 12
+    assert card.speed["windows_per_second"] * card.speed["seconds"] == pytest.approx(12, rel=0.05)
+    assert card.speed["tokens_per_second"] * card.speed["seconds"] == pytest.approx(sum(sizes), rel=0.05)
+    assert 0 <= card.speed["padding"] < 0.5
     assert [e.step for e in events if e.eval_loss is not None] == [0, 2, 3]
     assert events[-1].state == "finished"
     assert not list(folder.glob("checkpoint-*"))
@@ -132,6 +139,9 @@ def test_stopped_and_gone_on_with_is_the_same_as_never_stopped(store: Store, opt
     one, other = weights(whole.path), weights(parted.path)
     assert one.keys() == other.keys()
     assert all((one[key] == other[key]).all() for key in one)
+    # Speed is that of the part that was gone on with.
+    assert read_card(whole.path).speed["steps"] == 6
+    assert read_card(parted.path).speed["steps"] in (2, 3)
 
 
 def test_stopped_before_the_first_step(store: Store, options: TrainOptions) -> None:
