@@ -75,6 +75,7 @@ class Host:
         self._retry: datetime | None = None
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._scheduler: Any = None
 
     def __enter__(self) -> Host:
         from apscheduler.executors.pool import ThreadPoolExecutor
@@ -87,7 +88,7 @@ class Host:
         with self._stack as stack:
             stack.enter_context(hold(self._home.schedule_lock, self._who))
             # One thread: what comes due while a refresh runs waits for it.
-            scheduler: Any = BackgroundScheduler(
+            self._scheduler = scheduler = BackgroundScheduler(
                 timezone=TAIPEI,
                 executors={"default": ThreadPoolExecutor(1)},
                 job_defaults={
@@ -104,6 +105,8 @@ class Host:
             scheduler.add_job(self.look, IntervalTrigger(seconds=int(_LOOK.total_seconds())), id="look")
             scheduler.start()
             stack.callback(scheduler.shutdown)  # waits for the turn under way
+            # A scheduler that is told to end while a job comes due hands it to an executor that is gone.
+            stack.callback(scheduler.remove_all_jobs)
             stack.callback(self._stop_child)
             self._stack = stack.pop_all()
         _log.info("%s hosts the schedule, at %s in Taipei", self._who, f"{self._at:%H:%M}")
