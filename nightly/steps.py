@@ -8,7 +8,7 @@ None raises for what the sites do; what else it raises is its own failure and st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from stockllm.collectors.clock import taipei
 from stockllm.collectors.exrights import collect_exrights
 from stockllm.collectors.http import Web
 from stockllm.collectors.market_day import EXCHANGES, last_published
-from stockllm.collectors.news_api import collect_news, queue
+from stockllm.collectors.news_api import NewsReport, collect_news, queue
 from stockllm.collectors.planner import PlanReport, plan_prices, run_plan
 from stockllm.collectors.schedule import collect_schedule
 from stockllm.nightly.fitness import Unfit, fit
@@ -34,6 +34,10 @@ Progress = Callable[[int, int], None]
 #: Companies whose news came in this long ago are not served again: a second refresh of an evening
 #: asks for none, one a day later for all, though it start some hours earlier than the one before.
 NEWS_FRESH = timedelta(hours=18)
+
+#: So long the news wait for requests that yesterday's run has used up: it may have begun later than
+#: today's, for want of answers, and its requests count for 24 hours.
+NEWS_PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,19 @@ def gaps(night: Night) -> Done:
 def news(night: Night) -> Done:
     """News of the companies, the longest unserved first, as far as the day's requests go."""
     limit = news_due(night.store, night.companies, night.now)
+    patience = night.now + NEWS_PATIENCE
     report = collect_news(night.web, night.store, night.companies, limit=limit, progress=night.progress)
+    while report.left and report.again is not None and report.again <= patience:
+        night.web.clock.sleep((report.again - night.now).total_seconds())
+        served, left = report.served, report.left
+        more = collect_news(
+            night.web,
+            night.store,
+            night.companies,
+            limit=left,
+            progress=lambda done, _total, served=served: night.progress(served + done, limit),  # type: ignore[misc]
+        )
+        report = _together(report, more)
     counts = {
         "served": report.served,
         "left": report.left,
@@ -228,6 +244,14 @@ def news_due(store: Store, companies: Sequence[Company], now: datetime) -> int:
     return sum(
         turn is None or now - turn.served_at >= NEWS_FRESH
         for turn in (served.get((company.code, language)) for company, language in queue(store, companies))
+    )
+
+
+def _together(first: NewsReport, then: NewsReport) -> NewsReport:
+    """Two rounds of news as one: what ``then`` could not serve is what is left."""
+    summed = ("served", "new", "known", "off_topic", "unreadable", "failures")
+    return replace(
+        then, turns=first.turns, **{name: getattr(first, name) + getattr(then, name) for name in summed}
     )
 
 

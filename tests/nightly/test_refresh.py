@@ -150,6 +150,26 @@ def test_news_end_with_the_day_s_requests(
     assert [one.asked["q"] for one in site.seen[5:8]] != served[:3], "the unserved come first"
 
 
+def test_news_wait_a_little_for_the_requests_of_yesterday(
+    night: Night, settings: Settings, site: StandIn, clock: FakeClock
+) -> None:
+    nine = settings.model_copy(update={"newsapi_requests_per_day": 9})
+    clock.set(datetime(2025, 4, 8, 18, 50))
+    assert night(settings=nine, only=["news"]).ok
+    clock.set(datetime(2025, 4, 9, 18, 30))
+    heard: list[tuple[int, int]] = []
+    report = night(
+        settings=nine, only=["news"], progress=lambda _step, done, total: heard.append((done, total))
+    )
+    (step,) = report.row.steps
+    assert (step.outcome, step.counts["served"], step.counts["left"]) == ("ok", 8, 0)
+    assert step.seconds == pytest.approx(20 * 60 + 7 * 3, abs=5)
+    assert sorted(heard) == heard
+    assert heard[-1] == (8, 8)
+    days = [one.at for one in site.seen]
+    assert all(sum(at - timedelta(hours=24) < other <= at for other in days) <= 9 for at in days)
+
+
 def test_our_own_mistake_costs_one_step(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_night: steps.Night) -> steps.Done:
         raise ZeroDivisionError("by nobody")
