@@ -73,6 +73,11 @@ class ScoreStore:
                 connection.execute(sa.insert(forecast_scores), rows)
         return len(rows)
 
+    def count(self) -> int:
+        """How many days are scored; a record stays what it was while this does."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(forecast_scores)) or 0
+
     def open(self, last: date) -> Mapping[int, frozenset[int]]:
         """Forecast id -> the days it is scored on, of all from before ``last`` with days left to score."""
         scored = (

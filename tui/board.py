@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from stockllm.data.errors import StockllmError
@@ -102,7 +103,11 @@ class Board:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detail:
-    """Everything about one company that the screen shows at once. Compared by identity: it holds arrays."""
+    """Everything about one company that the screen shows at once. Compared by identity: it holds arrays.
+
+    ``record`` says in Chinese and English how the forecast's model has done against the naive
+    forecast, over all companies; None where there is no forecast.
+    """
 
     company: Company
     series: Series
@@ -110,6 +115,7 @@ class Detail:
     signals: tuple[Signal, ...]
     news: tuple[Article, ...]
     simulated: bool
+    record: tuple[str, str] | None = None
 
     @property
     def stale_forecast(self) -> bool:
@@ -249,7 +255,24 @@ def load_detail(home: Home, code: str) -> Detail:
             tuple(signals[rule] for rule in RULES if rule in signals),
             tuple(store.news.articles(code, limit=NEWS)),
             simulated,
+            record=None if forecast is None else _record(store, forecast),
         )
+
+
+def _record(store: Store, forecast: PathForecast) -> tuple[str, str]:
+    """The record of the model that made ``forecast``, as ``stockllm ledger show`` words it."""
+    model = forecast.model if forecast.adapter is None else f"{forecast.model}+{forecast.adapter}"
+    return _sentences(store.home, store.home.store.stat().st_ino, store.scores.count(), model)
+
+
+@lru_cache(maxsize=16)
+def _sentences(home: Home, _file: int, _scores: int, model: str) -> tuple[str, str]:
+    """A year's scores take a second to read: once for each model, until the store has new ones."""
+    from stockllm.forecaster.scoring import record
+
+    with open_store(home) as store:
+        found = record(store, model=model)
+    return found.sentence_zh, found.sentence_en
 
 
 def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""Two lines under the chart: what the forecast says, and what made it."""
+"""Three lines under the chart: what the forecast says, what made it, and how its model has done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ TAIPEI = timezone(timedelta(hours=8))
 
 
 class ForecastLine(Widget):
-    """The forecast in words: median, 80% range, model, data cut-off, paths, what the bands hold."""
+    """The forecast in words: median, 80% range, model, data cut-off, paths, what the bands hold.
+
+    Below stands the model's record in the ledger: who reads a forecast reads what it is worth.
+    """
 
     detail: reactive[Detail | None] = reactive(None)
     language: reactive[Language] = reactive("zh")
@@ -35,6 +38,8 @@ class ForecastLine(Widget):
             return Content("")
         width = self.size.width
         meta = "" if detail.forecast is None else self._meta(detail, detail.forecast, width)
+        if detail.record is not None:
+            meta += "\n" + text.clip(detail.record[self.language == "en"], width)
         if self.running is not None and self.running[0] == detail.company.code:
             return Content.assemble((text.clip(self._progress(), width), "$forecast bold"), "\n", meta)
         if detail.forecast is None:
