@@ -115,7 +115,27 @@ def _forecast(
         progress=counter,
     )  # fmt: skip
     _tell(list(dict.fromkeys(warning for entry in entries for warning in entry.warnings)))
+    if as_of is None and not store.simulated:
+        _tell(_not_whole(store, entries))
     return entries
+
+
+def _not_whole(store: Store, entries: list[LedgerEntry]) -> list[str]:
+    """Of companies whose data are stale or have a hole: what is missing, and where the forecast starts.
+
+    Data that ended long ago have their own warning.
+    """
+    from datetime import UTC, datetime
+
+    from stockllm.forecaster.forecast import STALE_AFTER
+    from stockllm.nightly.fitness import fit
+
+    now = datetime.now(UTC)
+    starts = {
+        e.forecast.code: e.forecast.as_of for e in entries if now.date() - e.forecast.as_of <= STALE_AFTER
+    }
+    _, unfit = fit(store, [store.company(code) for code in starts], now)
+    return [f"{one.note[1]}; the forecast goes on from {starts[one.company.code]}." for one in unfit]
 
 
 def _tell(sentences: list[str]) -> None:

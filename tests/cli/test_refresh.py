@@ -19,6 +19,7 @@ from standin.checks import bars_of
 
 from stockllm.collectors.clock import SystemClock, today
 from stockllm.data.paths import Home
+from stockllm.data.records import Bar
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
@@ -186,3 +187,22 @@ def test_a_simulated_store_is_refused(
     seen = len(site.seen)
     assert "simulated" in refused("refresh", code=1)
     assert len(site.seen) == seen
+
+
+def test_a_forecast_by_hand_goes_on_and_says_what_is_missing(
+    run: Callable[..., Any], home_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The Lunar New Year lies as far behind as data that are called old.
+    monkeypatch.setattr("stockllm.forecaster.forecast.STALE_AFTER", timedelta(days=60))
+    with Store.open(Home(home_dir)) as store:
+        sessions = list(store.calendar().sessions(TODAY - timedelta(days=90), TODAY - timedelta(days=1)))
+        last = sessions[-3]
+        store.bars.put(Bar("2330", day, 1000, 1000, 1000, 1000, 1000, "x") for day in sessions[:-2])
+    result = run("forecast", "2330", "--model", "ewma", "--paths", 9)
+    assert result.exit_code == 0
+    told = [line for line in result.stderr.splitlines() if "missing" in line]
+    assert len(told) == 1
+    assert told[0].startswith("stockllm: 2330 TSMC: ")
+    assert f"{sessions[-2]}" in told[0]
+    assert told[0].endswith(f"; the forecast goes on from {last}.")
+    assert "missing" not in run("forecast", "2330", "--model", "ewma", "--as-of", last).stderr
