@@ -6,9 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -18,6 +16,7 @@ from textual.reactive import reactive
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
 from stockllm.tui.board import forecast_one
+from stockllm.tui.hosting import hosting
 from stockllm.tui.market_screen import Forecaster, MarketScreen
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
@@ -25,8 +24,6 @@ from stockllm.tui.theme import DARK, NAMES, UpColour, rise_and_fall
 
 if TYPE_CHECKING:
     from textual.screen import Screen
-
-    from stockllm.data.settings import Settings
 
 _TAIPEI = timezone(timedelta(hours=8))
 
@@ -39,8 +36,7 @@ def taipei_now() -> datetime:
 class StockApp(App[None]):
     """The dashboard over the store of ``home``.
 
-    ``forecaster`` and ``now`` are what a test puts in the place of a model and of the clock. ``host``,
-    where given, makes what refreshes by the schedule while the dashboard is open.
+    ``forecaster`` and ``now`` are what a test puts in the place of a model and of the clock.
     """
 
     TITLE = "stockllm"
@@ -64,12 +60,8 @@ class StockApp(App[None]):
         up_colour: UpColour = "red",
         forecaster: Forecaster = forecast_one,
         now: Callable[[], datetime] = taipei_now,
-        host: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.home = home
-        self._host = host
-        self._hosting = ExitStack()
-        self._closed = False
         self.forecaster = forecaster
         self.now = now
         # Before the parent's start, which asks for the colours.
@@ -79,31 +71,6 @@ class StockApp(App[None]):
         self.set_reactive(StockApp.up_colour, up_colour)
         self.register_theme(DARK)
         self.theme = DARK.name
-
-    def on_mount(self) -> None:
-        if self._host is not None:
-            self.run_worker(
-                self._begin_hosting,
-                thread=True,
-                group="schedule",
-                exit_on_error=False,
-                description="schedule",
-            )
-
-    def _begin_hosting(self) -> None:
-        """Host the schedule, unless another process does; the dashboard opens either way."""
-        assert self._host is not None
-        try:
-            self._hosting.enter_context(self._host())
-        except StockllmError as error:
-            self.call_from_thread(self.notify, str(error), severity="warning")
-        if self._closed:  # left before it had begun
-            self._hosting.close()
-
-    def close_host(self) -> None:
-        """Host the schedule no longer; waits for a refresh under way to stop."""
-        self._closed = True
-        self._hosting.close()
 
     def get_default_screen(self) -> Screen[Any]:
         """The market; later screens come beside it."""
@@ -154,22 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     inside = here.root.name == "demo" and here.store.exists()
     home = here if inside else Home.locate(demo=options.demo)
     _log_to(home)
-    app = StockApp(
-        home,
-        language=settings.language,
-        up_colour=settings.up_colour,
-        host=partial(_schedule, home, settings) if settings.dashboard_schedule and not options.demo else None,
-    )
-    try:
-        app.run()
-    finally:
-        app.close_host()
-
-
-def _schedule(home: Home, settings: Settings) -> AbstractContextManager[object]:
-    from stockllm.nightly.host import Host
-
-    return Host(home, settings, "the dashboard")
+    with hosting(home, settings):
+        StockApp(home, language=settings.language, up_colour=settings.up_colour).run()
 
 
 def _log_to(home: Home) -> None:
