@@ -52,6 +52,9 @@ _COLUMNS = {
     "開盤競價基準": "basis",
     "開始交易基準價": "basis",
 }
+#: Months in a row that fail before the rest is left for the next run.
+_GIVE_UP = 3
+
 _NEEDED = ("date", "code", "close_before", "reference", "kind", "basis")
 
 
@@ -100,8 +103,8 @@ def collect_exrights(
 
     The time before is asked for too as far back as an untraded share may keep its base.
     Months that were asked for before are not asked for again. A month that cannot be had leaves the
-    others alone; an exchange that turns us away is asked for nothing more. StoreError where the
-    store holds simulated prices.
+    others alone; an exchange that turns us away, or fails three months in a row, is asked for nothing
+    more. StoreError where the store holds simulated prices.
     """
     store.expect_simulated(False)
     end = min(end or today(web.clock), today(web.clock))
@@ -111,9 +114,16 @@ def collect_exrights(
     applied = 0
     total, done = sum(map(len, wanted.values())), 0
     for market, missing in wanted.items():
+        in_a_row = 0
         for first in missing:
             progress(done, total)
             done += 1
+            if in_a_row == _GIVE_UP:
+                site = SITES[market].name
+                failures.append(
+                    f"{site} failed {_GIVE_UP} times in a row: the rest is asked for on the next run."
+                )
+                break
             if refusal := web.barred(SITES[market]):
                 failures.append(refusal.why)
                 break
@@ -124,7 +134,9 @@ def collect_exrights(
                 rows, refused, others = [], [], 0
             except SiteFailure as failure:
                 failures.append(str(failure))
+                in_a_row += 1
                 continue
+            in_a_row = 0
             with store.transaction():
                 added, same = store.ex_rights.put(rows)
                 store.bars.quarantine(refused)

@@ -160,6 +160,18 @@ def test_steps_are_told_one_by_one(run: Callable[..., Any], environment: dict[st
     assert result.stderr.splitlines()[-1].startswith("stockllm: Not everything could be done (signals)")
 
 
+def test_news_that_outlast_the_day_are_no_failure(
+    run: Callable[..., Any], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKLLM_NEWSAPI_KEY", "a-key")
+    monkeypatch.setenv("STOCKLLM_NEWSAPI_REQUESTS_PER_DAY", "3")
+    result = run("refresh", "--only", "news")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("news  partial  ")
+    assert "79 left for the next run" in result.stdout
+    assert "NewsAPI allows 3 requests in 24 h" in result.stderr
+
+
 def test_the_log_names_every_fault(
     run: Callable[..., Any], environment: dict[str, str], site: StandIn, home_dir: Path
 ) -> None:

@@ -130,6 +130,16 @@ def test_one_month_that_fails_leaves_the_others(web: Web, real_store: Store, sit
     assert collect_exrights(web, real_store, START).months == 1
 
 
+def test_a_site_that_is_down_is_left_alone_after_three_months(
+    web: Web, real_store: Store, site: StandIn
+) -> None:
+    site.order(*["500"] * 100, route="TWT49U")
+    report = collect_exrights(web, real_store, date(2024, 6, 1))
+    assert site.count("twse") == 9  # three months, three times each
+    assert report.months == site.count("tpex") > 9
+    assert "3 times in a row" in report.failures[-1]
+
+
 def test_a_site_that_turns_us_away_is_not_asked_for_the_rest(
     web: Web, real_store: Store, site: StandIn
 ) -> None:
