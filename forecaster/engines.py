@@ -28,6 +28,10 @@ ENGINES = ("auto", "unsloth", "peft")
 #: Every projection of a Llama block, as Unsloth's own recipes have it.
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
+#: Parameters from which on activations are computed twice rather than kept: those of a smaller model
+#: fit beside it on any device, and computing them again costs a third of each step.
+RECOMPUTED_FROM = 500_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class LoraOptions:
@@ -159,11 +163,16 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tu
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias="none",
-        use_gradient_checkpointing="unsloth" if cuda else False,
+        use_gradient_checkpointing="unsloth" if recomputes(model, cuda) else False,
         random_state=lora.seed,
         max_seq_length=lora.max_seq_length,
     )
     return model, tokenizer
+
+
+def recomputes(model: Any, cuda: bool) -> bool:
+    """Whether training should trade time for memory: on a GPU, for a model that is large for one."""
+    return cuda and sum(weight.numel() for weight in model.parameters()) >= RECOMPUTED_FROM
 
 
 def _load_peft(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tuple[Any, Any]:
@@ -260,11 +269,12 @@ def trainer_class(loaded: Loaded) -> type[Any]:
             causal = self.accelerator.unwrap_model(model).get_base_model()
             # Padding stands at the right, where a causal model does not look from any answer; without a
             # mask to read, attention is the faster kernel's.
-            hidden = causal.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
             labels = inputs["labels"][:, 1:]
             asked = labels != -100
-            # Only the answer's positions go through the output layer: the prompt is most of a window.
-            logits = causal.lm_head(hidden[:, :-1][asked])
+            with self.accelerator.autocast() if model.training else contextlib.nullcontext():
+                hidden = causal.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
+                # Only the answer's positions go through the output layer: the prompt is most of a window.
+                logits = causal.lm_head(hidden[:, :-1][asked])
             total = torch.nn.functional.cross_entropy(logits.float(), labels[asked], reduction="sum")
             tokens = asked.sum() if num_items_in_batch is None else num_items_in_batch
             loss = total / torch.as_tensor(tokens).clamp(min=1)

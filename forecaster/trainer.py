@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.data.errors import StockllmError
-from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, trainer_class
+from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, recomputes, trainer_class
 from stockllm.forecaster.examples import batches
 from stockllm.forecaster.progress import TrainEvent
 
@@ -77,7 +77,7 @@ def build(
         use_cpu=not loaded.cuda,
         bf16=half and dtype == "bf16",
         fp16=half and dtype == "fp16",
-        gradient_checkpointing=loaded.cuda,
+        gradient_checkpointing=recomputes(loaded.model, loaded.cuda),
         dataloader_pin_memory=loaded.cuda,
         report_to="none" if options.report_to == "tensorboard" else options.report_to,
         disable_tqdm=True,
@@ -260,12 +260,18 @@ def _every(steps: int, parts: int, limit: int) -> int:
 
 
 def _half(loaded: Loaded) -> tuple[bool, str]:
-    """Whether to compute in half precision, and which. On a CPU float32 is faster at this size."""
-    if not loaded.cuda:
-        return False, ""
+    """Whether to compute in half precision, and which.
+
+    A CPU takes bfloat16 where it multiplies in it; one that has to emulate it is slower for it.
+    """
     import torch
 
-    return True, "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if loaded.cuda:
+        return True, "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    able = (
+        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return any(ask is not None and ask() for ask in able), "bf16"
 
 
 def _tensorboard(folder: Path) -> Any:

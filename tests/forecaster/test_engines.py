@@ -91,6 +91,18 @@ def test_a_hub_model_that_cannot_be_reached_is_said_at_once(
     assert engines.reach("nobody/x")
 
 
+def test_only_a_large_model_on_a_gpu_computes_its_activations_twice() -> None:
+    def model(*sizes: int) -> Any:
+        return SimpleNamespace(
+            parameters=lambda: [SimpleNamespace(numel=lambda size=size: size) for size in sizes]
+        )
+
+    small, large = model(10**6, 10**6), model(10**9, 2 * 10**9)
+    assert engines.recomputes(large, cuda=True)
+    assert not engines.recomputes(small, cuda=True)
+    assert not engines.recomputes(large, cuda=False)
+
+
 def tokenizer(template: str | None, vocabulary: dict[str, int], pad: str | None = None) -> Any:
     return SimpleNamespace(
         chat_template=template,
@@ -158,12 +170,14 @@ def test_the_loss_is_on_the_whole_answer_and_on_nothing_else(built: Any, tiny_mo
 
 
 def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
-    tiny_model: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     from stockllm.forecaster import trainer
 
+    # In float32, where two ways to add the same numbers hardly differ.
+    monkeypatch.setattr(trainer, "_half", lambda _: (False, ""))
     learned, losses, sizes = [], [], []
     for plain in (False, True):
         loaded = load("peft", tiny_model, LORA)
@@ -191,6 +205,31 @@ def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
         assert torch.allclose(one, learned[1][name], rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_a_cpu_computes_in_bfloat16_only_where_it_multiplies_in_it(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    import torch
+
+    from stockllm.forecaster import trainer
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    loaded = load("peft", tiny_model, LORA)
+    options = TrainOptions(codes=("2330",), batch_size=1, gradient_accumulation_steps=1, report_to="none")
+    made, _ = trainer.build(loaded, tmp_path, options, 1, rows(tiny_model), [])
+    made.args.save_strategy = "no"
+    seen = []
+    loaded.model.get_base_model().lm_head.register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    trainer.fit(made, None)
+    assert seen == [torch.bfloat16 if able else torch.float32]
+    # Weights and optimiser stay whole, and what is measured is measured in float32.
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    loaded.model.eval()
+    made.compute_loss(loaded.model, made.data_collator([made.train_dataset[0]]))
+    assert seen[1:] == [torch.float32]
+
+
 def test_padding_at_the_right_is_not_seen_by_any_answer(built: Any) -> None:
     import torch
 
@@ -208,6 +247,7 @@ def test_the_loss_on_a_cpu_is_the_models_own(built: Any) -> None:
     import torch
 
     batch = built.data_collator([built.train_dataset[i] for i in range(3)])
+    built.model.eval()
     with torch.no_grad():
         ours = built.compute_loss(built.model, dict(batch))
         theirs = built.model(**batch).loss
