@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("sampling", "collectors", "nightly", "engine")
+NAMES = ("sampling", "collectors", "nightly", "engine", "exchange")
 
 
 def main() -> int:

@@ -109,10 +109,10 @@ class PasswordCheck:
             self._passed[self._mark(name, password)] = password_hash
         return Credential(name, password_hash)
 
-    def forget(self, name: str, password: str) -> None:
-        """What passed once does so no longer."""
+    def forget(self, password_hash: str) -> None:
+        """What passed against this hash has to be verified again: the password was changed."""
         with self._lock:
-            self._passed.pop(self._mark(name, password), None)
+            self._passed = {mark: found for mark, found in self._passed.items() if found != password_hash}
 
     def _mark(self, name: str, password: str) -> bytes:
         return hmac.digest(self._key, f"{name}\0{password}".encode("utf-8", "surrogatepass"), "sha256")

@@ -7,7 +7,7 @@ is how the server puts many orders into one commit; ``place`` and ``cancel`` are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -264,9 +264,20 @@ class Exchange:
         if reserved:
             books.set_money(account.id, own.cash, own.reserved)
         books.log(now, row.id, account.id, "order", id=id, asked=asked.price)
-        made = books.order(account.id, id)
-        assert made is not None
-        return made
+        return OrderRow(
+            id,
+            account.id,
+            once,
+            order.code,
+            order.side,
+            order.shares,
+            order.price,
+            session,
+            reserved,
+            "open",
+            now,
+            None,
+        )
 
     def take_back(self, books: Books, account: AccountRow, id: int) -> OrderRow:
         """``cancel`` within a transaction. It raises before it writes."""
@@ -278,9 +289,7 @@ class Exchange:
         if found.reserved:
             books.set_money(account.id, account.cash, account.reserved - found.reserved)
         books.log(now, account.exchange, account.id, "cancel", id=id)
-        made = books.order(account.id, id)
-        assert made is not None
-        return made
+        return replace(found, state="cancelled", ended_at=now)
 
     # Sessions
 

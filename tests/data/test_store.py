@@ -56,7 +56,7 @@ def test_durable_and_guarded(store: Store) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
         }
-    assert pragmas == {"journal_mode": "delete", "synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1}
+    assert pragmas == {"journal_mode": "persist", "synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1}
 
 
 def test_importing_and_reopening_leave_heavy_libraries_out(home: Home) -> None:

@@ -52,7 +52,7 @@ def test_buying_selling_and_settling(replay: Exchange) -> None:
 def test_refusals_change_nothing(replay: Exchange) -> None:
     def dump() -> list[str]:
         with replay.store.books.read() as books:
-            return list(books._connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
+            return list(books._raw.iterdump())
 
     before = dump()
     good = inside(replay)

@@ -1,0 +1,153 @@
+"""``stockllm exchange account``: opening accounts and changing their passwords."""
+
+from __future__ import annotations
+
+import re
+import sys
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import typer
+
+from stockllm.cli.arguments import whole
+from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+from stockllm.data.errors import UsageError
+
+_JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
+_STDIN = typer.Option(
+    False, "--password-stdin", help="Read the password from the first line of standard input."
+)
+_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands as a group."""
+    group = typer.Typer(
+        name="account", help="The accounts of an exchange.", no_args_is_help=True, rich_markup_mode=None
+    )
+    group.command("add")(add)
+    group.command("list")(list_accounts)
+    group.command("password")(password)
+    app.add_typer(group)
+
+
+def check_name(name: str) -> None:
+    """UsageError for a name that could not be typed everywhere."""
+    if not _NAMES.fullmatch(name):
+        raise UsageError(
+            f"{name[:70]!r} cannot be a name: use up to 64 letters, digits, dots, dashes, underscores and @."
+        )
+
+
+def add(
+    name: str = typer.Argument(..., help="The account's name."),
+    exchange: str = typer.Option("live", "--exchange", metavar="NAME", help="Which exchange."),
+    cash: str = typer.Option("100000000", "--cash", metavar="TWD", help="What it begins with."),
+    discount: str = typer.Option(
+        "1", "--discount", metavar="PART", help="The part of the commission that is charged, such as 0.6."
+    ),
+    password_stdin: bool = _STDIN,
+    as_json: bool = _JSON,
+) -> None:
+    """Open an account; the live exchange is opened with its first one."""
+    from stockllm.trading.access import hash_password
+    from stockllm.trading.exchange import LIVE, Exchange
+
+    check_name(name)
+    try:
+        part = Decimal(discount)
+    except InvalidOperation:
+        raise UsageError(f"'{discount}' is no discount: write a part such as 0.6.") from None
+    if not part.is_finite():
+        raise UsageError(f"'{discount}' is no discount: write a part such as 0.6.")
+    money = whole(cash, "TWD such as 100000000")
+    store, settings = open_store()
+    with store:
+        with store.books.read() as books:
+            if books.account(name) is not None:
+                raise UsageError(f"There is an account {name!r} already: choose another name.")
+            known = books.exchange(exchange) is not None
+        hashed = hash_password(_password(password_stdin, settings.language))
+        found = Exchange.open(store) if exchange == LIVE and not known else Exchange(store, exchange)
+        made = found.add_account(name, hashed, cash=money, discount=part)
+        if as_json:
+            emit_json({"account": made.name, "exchange": exchange, "cash": made.cash})
+            return
+        banner(store.simulated, settings.language)
+        show(
+            text(
+                f"已在交易所 {exchange} 開戶 {name}，資金 {made.cash:,} 元。",
+                f"Opened the account {name} on the exchange {exchange} with {made.cash:,} TWD.",
+                settings.language,
+            )
+        )
+
+
+def list_accounts(as_json: bool = _JSON) -> None:
+    """List all accounts with what they are worth."""
+    from stockllm.trading.exchange import Exchange
+
+    store, settings = open_store()
+    with store:
+        with store.books.read() as books:
+            exchanges = books.exchanges()
+            accounts = [(row.name, account) for row in exchanges for account in books.accounts(row.id)]
+        found: list[dict[str, Any]] = []
+        for exchange, account in accounts:
+            money = Exchange(store, exchange).money(account.name)
+            found.append(
+                {
+                    "account": account.name,
+                    "exchange": exchange,
+                    "day": money.day.isoformat(),
+                    "free": money.free,
+                    "due": money.due,
+                    "shares": money.shares,
+                    "equity": money.equity,
+                    "discount": str(account.discount),
+                }
+            )
+        if as_json:
+            emit_json(found)
+            return
+        banner(store.simulated, settings.language)
+        if not found:
+            show(text("沒有帳戶", "No accounts", settings.language))
+            return
+        headers = text(
+            "帳戶 交易所 日期 可用現金 待交割 持股 總值 手續費折數",
+            "Account Exchange Day Free Due Shares Equity Discount",
+            settings.language,
+        ).split()
+        rows = [[f"{v:,}" if isinstance(v, int) else v for v in one.values()] for one in found]
+        table(headers, rows, right={3, 4, 5, 6, 7})
+
+
+def password(
+    name: str = typer.Argument(..., help="The account's name."), password_stdin: bool = _STDIN
+) -> None:
+    """Change an account's password; its tokens end with the old one."""
+    from datetime import UTC, datetime
+
+    from stockllm.trading.access import hash_password
+
+    store, settings = open_store()
+    with store:
+        with store.books.read() as books:
+            known = books.account(name)
+        if known is None:
+            raise UsageError(f"There is no account {name!r}: see 'stockllm exchange account list'.")
+        hashed = hash_password(_password(password_stdin, settings.language))
+        with store.books.write() as books:
+            books.set_password(known.id, hashed)
+            books.log(datetime.now(UTC), known.exchange, known.id, "password")
+        show(text(f"已更改 {name} 的密碼。", f"Changed the password of {name}.", settings.language))
+
+
+def _password(from_stdin: bool, language: str) -> str:
+    """The password, from a terminal that does not show it or from standard input; never an argument."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(
+        typer.prompt(text("密碼", "Password", language), hide_input=True, confirmation_prompt=True, err=True)
+    )
