@@ -5,27 +5,48 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.reactive import reactive
+from textual.screen import Screen
+from textual.timer import Timer
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
-from stockllm.tui.board import forecast_one
+from stockllm.tui.ascii import AsciiFilter, Charset
+from stockllm.tui.board import Forecaster, forecast_one
+from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.hosting import hosting
-from stockllm.tui.market_screen import Forecaster, MarketScreen
-from stockllm.tui.strings import t
+from stockllm.tui.keys import COMMON, bindings
+from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.palette import Entry, Palette, company_entries
+from stockllm.tui.strings import TABLE, t
+from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
-from stockllm.tui.theme import DARK, NAMES, UpColour, rise_and_fall
+from stockllm.tui.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
+from stockllm.tui.top_bar import TABS, Facts
 
 if TYPE_CHECKING:
-    from textual.screen import Screen
+    from stockllm.data.settings import Settings
 
 _TAIPEI = timezone(timedelta(hours=8))
+
+#: How long after a change the settings are written: keys held down are one change.
+_REMEMBER_AFTER_S = 1.0
+
+#: Troubles kept for the System tab.
+_TROUBLES = 200
+
+log = logging.getLogger("stockllm.tui")
 
 
 def taipei_now() -> datetime:
@@ -33,56 +54,147 @@ def taipei_now() -> datetime:
     return datetime.now(_TAIPEI)
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that went wrong while the dashboard was open, as it was told in a toast."""
+
+    at: datetime
+    title: str
+    sentence: str
+
+
 class StockApp(App[None]):
     """The dashboard over the store of ``home``.
 
+    ``settings`` are the user's, which ``settings_home`` keeps (``home`` itself where not given).
     ``forecaster`` and ``now`` are what a test puts in the place of a model and of the clock.
     """
 
     TITLE = "stockllm"
     CSS_PATH = "style.tcss"
     ENABLE_COMMAND_PALETTE = False
+    DEFAULT_MODE = "market"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "language", "Language", id="app.language", tooltip="Chinese or English"),
-        Binding("c", "colours", "Colours", id="app.colours", tooltip="Red or green for a rise"),
-        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave the dashboard"),
+        *bindings(COMMON, "app"),
+        *(
+            Binding(str(number), f"app.tab('{name}')", name, False, id=f"app.tab.{name}", tooltip=name)
+            for number, name in enumerate(TABS, 1)
+        ),
     ]
 
     language: reactive[Language] = reactive("zh", init=False)
     up_colour: reactive[UpColour] = reactive("red", init=False)
+    look: reactive[Look] = reactive("dark", init=False)
+    charset: reactive[Charset] = reactive("blocks", init=False)
+    facts: reactive[Facts] = reactive(Facts(), init=False)
+
+    #: The screen of the first tab, which is always there.
+    market: MarketScreen
 
     def __init__(
         self,
         home: Home,
+        settings: Settings,
         *,
-        language: Language = "zh",
-        up_colour: UpColour = "red",
+        settings_home: Home | None = None,
         forecaster: Forecaster = forecast_one,
         now: Callable[[], datetime] = taipei_now,
     ) -> None:
         self.home = home
+        self.settings = settings
+        self.settings_home = settings_home or home
         self.forecaster = forecaster
         self.now = now
-        # Before the parent's start, which asks for the colours.
-        self._rise_and_fall = rise_and_fall(up_colour)
+        self.troubles: deque[Trouble] = deque(maxlen=_TROUBLES)
+        self._ascii = AsciiFilter(enabled=settings.charset == "ascii")
+        self._unsaved: dict[str, Any] = {}
+        self._saving: Timer | None = None
         super().__init__()
-        self.set_reactive(StockApp.language, language)
-        self.set_reactive(StockApp.up_colour, up_colour)
-        self.register_theme(DARK)
-        self.theme = DARK.name
+        self.set_reactive(StockApp.language, settings.language)
+        self.set_reactive(StockApp.up_colour, settings.up_colour)
+        self.set_reactive(StockApp.look, settings.theme)
+        self.set_reactive(StockApp.charset, settings.charset)
+        for theme in themes():
+            self.register_theme(theme)
+        self.theme = theme_name(settings.theme, settings.up_colour)
+        for name in TABS:
+            self.add_mode(name, partial(self._tab, name))
 
-    def get_default_screen(self) -> Screen[Any]:
-        """The market; later screens come beside it."""
-        return MarketScreen(self.home, self.language, self.forecaster, self.now)
+    def _tab(self, name: str) -> Screen[Any]:  # noqa: ARG002
+        """The screen of a tab, made when it is first opened."""
+        where = self.settings.dashboard
+        self.market = MarketScreen(
+            self.home, self.language, self.forecaster, self.now, where, self.settings.lists
+        )
+        return self.market
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our names, for themes that do not set them."""
-        return {**NAMES, **self._rise_and_fall}
+        return NAMES
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and the ASCII charset where it is wanted."""
+        return [*super().get_line_filters(), *([self._ascii] if self._ascii.enabled else [])]
+
+    def on_mount(self) -> None:
+        if self.settings.dashboard.tab in TABS[1:]:
+            self.switch_mode(self.settings.dashboard.tab)
+
+    # Where the user is
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab."""
+        if name in TABS and not isinstance(self.screen, Palette):
+            self.switch_mode(name)
+            self.remember({"dashboard": {"tab": name}})
+
+    def action_company(self, code: str) -> None:
+        """Show a company on the market tab."""
+        self.action_tab("market")
+        self.market.show_company(code)
+
+    def action_palette(self) -> None:
+        """Find a company, a tab or an action."""
+        if isinstance(self.screen, TabScreen):
+            self.push_screen(Palette(self.language, self._entries(self.screen)), self._chosen)
+
+    def _entries(self, screen: TabScreen) -> list[Entry]:
+        entries = [
+            Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, key.name)
+            for key in (*screen.KEYS, *COMMON)
+            if key.name != "palette"
+        ]
+        entries += [
+            Entry("palette.tab", *TABLE[f"tab.{name}"], f"app.tab('{name}')", str(number), name)
+            for number, name in enumerate(TABS, 1)
+        ]
+        entries += screen.entries()
+        entries += [
+            Entry("palette.look", *TABLE[f"look.{look}"], f"app.look('{look}')", "", look) for look in LOOKS
+        ]
+        entries += [
+            Entry("palette.look", *TABLE[f"charset.{charset}"], f"app.charset('{charset}')", "", charset)
+            for charset in ("blocks", "ascii")
+        ]
+        board = self.market.board
+        return entries + (company_entries(row.company for row in board.rows) if board else [])
+
+    async def _chosen(self, action: str | None) -> None:
+        if action:
+            await self.run_action(action, self.screen)
+
+    def action_help(self) -> None:
+        """The keys of the tab."""
+        if isinstance(self.screen, TabScreen):
+            self.push_screen(HelpScreen(self.language, self.screen.KEYS, self.screen.NOTES))
+
+    # How it looks
 
     def action_language(self) -> None:
         """The other language, everywhere at once."""
         self.language = "en" if self.language == "zh" else "zh"
+        self.remember({"language": self.language})
 
     def watch_language(self, language: Language) -> None:
         for screen in self.screen_stack:
@@ -90,13 +202,90 @@ class StockApp(App[None]):
                 screen.language = language
 
     def action_colours(self) -> None:
-        """Red and green change places."""
+        """The colours of rise and fall change places."""
         self.up_colour = "green" if self.up_colour == "red" else "red"
         self.notify(t(f"toast.up_{self.up_colour}", self.language), timeout=2)
+        self.remember({"up_colour": self.up_colour})
 
-    def watch_up_colour(self, up_colour: UpColour) -> None:
-        self._rise_and_fall = rise_and_fall(up_colour)
-        self.refresh_css(animate=False)
+    def action_look(self, look: Look | None = None) -> None:
+        """The look named, else the next one."""
+        self.look = look or LOOKS[(LOOKS.index(self.look) + 1) % len(LOOKS)]
+        self.notify(t(f"look.{self.look}", self.language), timeout=2)
+        self.remember({"theme": self.look})
+
+    def watch_up_colour(self) -> None:
+        self.theme = theme_name(self.look, self.up_colour)
+
+    def watch_look(self) -> None:
+        self.theme = theme_name(self.look, self.up_colour)
+
+    def action_charset(self, charset: Charset) -> None:
+        """Lines and blocks, or plain ASCII."""
+        self.charset = charset
+        self.remember({"charset": charset})
+
+    def watch_charset(self, charset: Charset) -> None:
+        self._ascii.enabled = charset == "ascii"
+        for widget in self.screen.walk_children(with_self=True):
+            widget.notify_style_update()
+        self.refresh(layout=True)
+
+    @work(thread=True, exit_on_error=False, group="browser", description="open an address")
+    def browse(self, url: str) -> None:
+        """Open an address of the web in the browser, which may take its time to start."""
+        try:
+            self.open_url(url)
+        except Exception as error:
+            self.call_from_thread(self.report, error, t("toast.no_browser", self.language, url=url))
+
+    # What it remembers
+
+    def remember(self, changes: Mapping[str, Any]) -> None:
+        """Have ``changes`` written to the settings, together with those that follow at once."""
+        for key, value in changes.items():
+            there = self._unsaved.get(key)
+            both = isinstance(value, Mapping) and isinstance(there, Mapping)
+            self._unsaved[key] = {**there, **value} if both and there else value
+        if self._saving is None:
+            self._saving = self.set_timer(_REMEMBER_AFTER_S, self._save_soon)
+
+    def _save_soon(self) -> None:
+        self._saving = None
+        self._save()
+
+    @work(thread=True, exit_on_error=False, group="settings", description="write the settings")
+    def _save(self) -> None:
+        self.save()
+
+    def save(self) -> None:
+        """Write what is to be remembered now; a failure is told once and the dashboard goes on."""
+        changes, self._unsaved = self._unsaved, {}
+        if not changes or not self.settings_home.root.is_dir():
+            return  # looking at a home that is not there does not make one
+        from stockllm.data.settings_file import remember
+
+        try:
+            remember(self.settings_home, changes)
+        except StockllmError as error:
+            if self.is_running:
+                self.call_later(self.report, error, t("toast.not_saved", self.language))
+
+    def on_unmount(self) -> None:
+        self.save()
+
+    # What goes wrong
+
+    def report(self, error: Exception, title: str) -> None:
+        """One sentence in a toast; the traceback of what nobody foresaw goes to the log."""
+        if isinstance(error, StockllmError):
+            sentence = str(error)
+            log.warning("%s: %s", title, sentence)
+        else:
+            log.error("unexpected error", exc_info=error)
+            kind = type(error).__name__
+            sentence = t("toast.unexpected", self.language, kind=kind, log=str(self.home.logs / "tui.log"))
+        self.troubles.append(Trouble(self.now(), title, sentence))
+        self.notify(sentence, title=title, severity="error", markup=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -122,12 +311,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     home = here if inside else Home.locate(demo=options.demo)
     _log_to(home)
     with hosting(home, settings):
-        StockApp(home, language=settings.language, up_colour=settings.up_colour).run()
+        StockApp(home, settings, settings_home=here).run()
 
 
 def _log_to(home: Home) -> None:
-    """Unexpected errors go to ``logs/tui.log``, never over the screen; without a home, nowhere."""
-    log = logging.getLogger("stockllm.tui")
+    """Troubles go to ``logs/tui.log``, never over the screen; without a home, nowhere."""
     log.propagate = False
     if home.logs.is_dir():
         handler = logging.FileHandler(home.logs / "tui.log", encoding="utf-8", delay=True)

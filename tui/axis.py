@@ -11,9 +11,6 @@ from rich.cells import cell_len
 from stockllm.tui.plot import Columns
 from stockllm.tui.text import Language, month
 
-#: Sessions in a month, about; decides how many months may be labelled.
-_MONTH_SESSIONS = 21
-
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -25,8 +22,12 @@ class Label:
     forecast: bool = False
 
 
-def date_labels(dates: Sequence[date], columns: Columns, width: int, language: Language) -> tuple[Label, ...]:
+def date_labels(
+    dates: Sequence[date], columns: Columns, width: int, language: Language, per_month: float = 21
+) -> tuple[Label, ...]:
     """Labels in ``width`` cells, left to right, with a blank between any two.
+
+    ``per_month`` is about how many bars a month has.
 
     The last observed day and the last forecast day always come first; months (or weeks, in a near
     view) take what room is left.
@@ -49,7 +50,7 @@ def date_labels(dates: Sequence[date], columns: Columns, width: int, language: L
         line = columns.start(columns.history - 1) + (columns.spacing - 1) // 2
         end = columns.divider if columns.divider is not None else width
         place(Label(end - len(text), text, line))
-    for slot, text in _marks(dates[: columns.history], columns.spacing, language):
+    for slot, text in _marks(dates[: columns.history], columns.spacing, language, per_month):
         line = columns.start(slot) + (columns.spacing - 1) // 2
         place(Label(line, text, line))
     return tuple(sorted(taken, key=lambda label: label.x))
@@ -59,18 +60,26 @@ def _short(day: date) -> str:
     return f"{day.month:02d}/{day.day:02d}"
 
 
-def _marks(dates: Sequence[date], spacing: int, language: Language) -> Iterator[tuple[int, str]]:
-    """The first sessions of months, or of weeks where a month is wider than 50 cells."""
-    if _MONTH_SESSIONS * spacing > 50:
+def _marks(
+    dates: Sequence[date], spacing: int, language: Language, per_month: float
+) -> Iterator[tuple[int, str]]:
+    """The first bars of months or years, or of weeks where a month is wider than 50 cells."""
+    if per_month * spacing > 50:
         for slot in range(1, len(dates)):
             if dates[slot].isocalendar()[:2] != dates[slot - 1].isocalendar()[:2]:
                 yield slot, _short(dates[slot])
         return
-    needed = 8 / (_MONTH_SESSIONS * spacing)
-    stride = next((s for s in (1, 2, 3, 6) if s >= needed), 12)
-    year: int | None = None
+    needed = 8 / (per_month * spacing)
+    stride = next((s for s in (1, 2, 3, 6, 12, 24) if s >= needed), 60)
+    if stride >= 12 or per_month < 1:
+        for slot in range(1, len(dates)):
+            year = dates[slot].year
+            if year != dates[slot - 1].year and year % max(1, stride // 12) == 0:
+                yield slot, str(year)
+        return
+    shown: int | None = None
     for slot in range(1, len(dates)):
         day = dates[slot]
         if day.month != dates[slot - 1].month and (day.month - 1) % stride == 0:
-            yield slot, month(day, language, with_year=year != day.year)
-            year = day.year
+            yield slot, month(day, language, with_year=shown != day.year)
+            shown = day.year

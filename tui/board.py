@@ -17,9 +17,11 @@ from stockllm.market.companies import Company
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
+    from stockllm.data.ledger import LedgerRow
     from stockllm.data.paths import Home
     from stockllm.data.records import Action, Article, PathForecast, Series, Signal
     from stockllm.data.refreshes import RefreshOutcome
+    from stockllm.data.scores import Score
     from stockllm.data.store import Store
 
 SignalRule = Literal["mean", "four-points", "edge"]
@@ -32,6 +34,9 @@ Marks = tuple["Action | None", ...]
 
 #: Articles kept at hand for a company.
 NEWS = 30
+
+#: Forecasts of a company that can be held against what came.
+_HISTORY = 400
 
 #: Days looked back for a company's last two bars; the longest holiday is eleven, halts are longer.
 _RECENT = timedelta(days=45)
@@ -115,6 +120,8 @@ class Detail:
     signals: tuple[Signal, ...]
     news: tuple[Article, ...]
     simulated: bool
+    #: Its forecasts in the ledger, newest day first; one a day, the last one made.
+    history: tuple[LedgerRow, ...] = ()
     record: tuple[str, str] | None = None
 
     @property
@@ -255,8 +262,33 @@ def load_detail(home: Home, code: str) -> Detail:
             tuple(signals[rule] for rule in RULES if rule in signals),
             tuple(store.news.articles(code, limit=NEWS)),
             simulated,
+            history=_by_day(store.ledger.list(code, limit=_HISTORY)),
             record=None if forecast is None else _record(store, forecast),
         )
+
+
+def _by_day(rows: Iterable[LedgerRow]) -> tuple[LedgerRow, ...]:
+    """The last one made of each day, newest day first."""
+    days: dict[date, LedgerRow] = {}
+    for row in rows:
+        days.setdefault(row.as_of, row)
+    return tuple(days[day] for day in sorted(days, reverse=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """An older forecast and what became of it: the score of its last scored day, None before it came."""
+
+    forecast: PathForecast
+    score: Score | None
+
+
+def load_past(home: Home, id: int) -> Past:
+    """A forecast of the ledger with the score of its last day that has one."""
+    with open_store(home) as store:
+        forecast = store.ledger.get(id)
+        scores = [each.score for each in store.scores.list(forecast.code) if each.score.forecast == id]
+    return Past(forecast, max(scores, key=lambda score: score.day, default=None))
 
 
 def _record(store: Store, forecast: PathForecast) -> tuple[str, str]:
@@ -321,6 +353,9 @@ def _last_refresh(store: Store, now: datetime) -> LastRefresh | None:
 
 #: Told how many of how many units of work are done.
 Progress = Callable[[int, int], None]
+
+#: Makes a forecast: home, code, progress -> warnings. ``forecast_one`` but in tests.
+Forecaster = Callable[["Home", str, Progress], tuple[str, ...]]
 
 
 def forecast_one(home: Home, code: str, progress: Progress) -> tuple[str, ...]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
+from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from stockllm.tui.board import Detail
+from stockllm.tui.board import Detail, Past
 from stockllm.tui.canvas import PLAIN, Canvas
-from stockllm.tui.plot import SPACINGS
-from stockllm.tui.raster import draw, spacing_shown
+from stockllm.tui.periods import PERIODS, SPANS, Period, Span, resample
+from stockllm.tui.plot import SPACINGS, Ohlcv, View
+from stockllm.tui.raster import Arranged, arrange, paint
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language, clip
+
+if TYPE_CHECKING:
+    from stockllm.data.records import PathForecast, Series
+    from stockllm.tui.app import StockApp
+    from stockllm.tui.ascii import Charset
 
 #: Inks of the canvas, each with a component class of its own.
 INKS = (
@@ -38,27 +49,64 @@ INKS = (
     "tag",
     "tag-up",
     "tag-down",
+    "tag-cross",
+    "cross",
     "simulated",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What the crosshair stands on. ``before`` is the close it is measured from, None on the first
+    bar; ``band`` the 80% range of the close, where the day is forecast."""
+
+    day: date
+    bar: Ohlcv
+    before: float | None
+    band: tuple[float, float] | None = None
 
 
 class CandleChart(Widget):
     """Candles, averages and volume of one company, and its forecast to the right of the divider.
 
-    Drawn once for each company, size, zoom, language and theme; scrolling and repainting reuse it.
+    Drawn once for each company, size, view, language and theme; repainting reuses it.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"chart--{ink}" for ink in INKS}
 
+    @dataclass(eq=False)
+    class Pointed(Message):
+        """The crosshair came to stand elsewhere, or (None) was taken away."""
+
+        pointer: Pointer | None
+
+    @dataclass(eq=False)
+    class Viewed(Message):
+        """The user chose another zoom, span or period."""
+
+        spacing: int | None
+        period: Period
+        span: Span
+
     detail: reactive[Detail | None] = reactive(None)
     language: reactive[Language] = reactive("zh")
+    #: An older forecast to hold against what came, in place of the newest.
+    past: reactive[Past | None] = reactive(None)
     #: Cells a session takes; None to let the width decide.
     spacing: reactive[int | None] = reactive(None)
+    period: reactive[Period] = reactive("day")
+    #: A stretch of time to be fitted into whatever width there is; empty after a zoom by hand.
+    span: reactive[Span] = reactive("")
+    #: Bars left out at the right.
+    back: reactive[int] = reactive(0)
+    #: The date under the crosshair.
+    cross: reactive[date | None] = reactive(None)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._strips: list[Strip] | None = None
         self._drawn_for: tuple[object, ...] = ()
+        self._bars: dict[Period, Series] = {}
 
     def notify_style_update(self) -> None:
         """A theme, or the switch of red and green, changes every colour."""
@@ -70,34 +118,188 @@ class CandleChart(Widget):
         strips = self._lines()
         return strips[y] if y < len(strips) else Strip.blank(self.size.width)
 
+    # What is in view
+
+    def watch_detail(self, before: Detail | None, now: Detail | None) -> None:
+        self._bars = {}
+        if before is None or now is None or before.company != now.company:
+            self.back, self.cross, self.past = 0, None, None
+
+    def bars(self, period: Period | None = None) -> Series:
+        """The company's bars of a period, the one shown where none is named."""
+        assert self.detail is not None
+        period = period or self.period
+        if period not in self._bars:
+            self._bars[period] = resample(self.detail.series, period)
+        return self._bars[period]
+
+    @property
+    def forecast(self) -> PathForecast | None:
+        """The forecast that is drawn; a week has none."""
+        return self._wanted if self.period == "day" else None
+
+    @property
+    def _wanted(self) -> PathForecast | None:
+        if self.past is not None:
+            return self.past.forecast
+        return self.detail.forecast if self.detail else None
+
+    def arranged(self) -> Arranged | None:
+        """Where everything stands now; None where there is nothing to show."""
+        if self.detail is None:
+            return None
+        self._fit()
+        view = View(self.spacing, self.back, self.cross)
+        return arrange(self.bars(), self.forecast, *self.size, view)
+
+    def _fit(self) -> None:
+        """Period and spacing for the span that is wanted: the finest bars that fit."""
+        if not self.span or self.detail is None or not len(self.detail.series):
+            return
+        days = SPANS[self.span] or len(self.detail.series)
+        since = self.detail.series.dates[-min(days, len(self.detail.series))]
+        for period in PERIODS:
+            bars = self.bars(period)
+            count = len(bars) - bisect_left(bars.dates, since)
+            forecast = self._wanted if period == "day" else None
+            found = arrange(bars, forecast, *self.size, View(1))
+            if found is None:
+                return
+            room = found.columns.history * found.columns.spacing + found.columns.left
+            fitting = [spacing for spacing in SPACINGS if spacing * count <= room]
+            if fitting or period == PERIODS[-1]:
+                self.set_reactive(CandleChart.period, period)
+                self.set_reactive(CandleChart.spacing, fitting[-1] if fitting else 1)
+                return
+
+    # What the user does
+
     def zoom(self, step: int) -> None:
         """Nearer by ``step`` spacings, farther where it is negative; stops at either end."""
-        if self.detail is None:
+        found = self.arranged()
+        if found is None:
             return
-        shown = spacing_shown(self.detail.series, self.detail.forecast, self.size.width, self.spacing)
+        shown = found.columns.spacing
         nearest = min(range(len(SPACINGS)), key=lambda index: abs(SPACINGS[index] - shown))
+        self.span = ""
         self.spacing = SPACINGS[min(max(nearest + step, 0), len(SPACINGS) - 1)]
+        self._viewed()
+
+    def pan(self, pages: float) -> None:
+        """Earlier by a share of what is in view, later where it is negative; stops at either end."""
+        found = self.arranged()
+        if found is not None:
+            shown = found.columns.history
+            most = max(0, len(self.bars()) - shown)
+            step = round(pages * shown) or (1 if pages > 0 else -1)
+            self.back = min(max(self.back + step, 0), most)
+
+    def show_span(self, span: Span) -> None:
+        """A stretch of time up to the newest day."""
+        self.span, self.back = span, 0
+        self._fit()
+        self._viewed()
+        self.refresh()
+
+    def show_past(self, past: Past) -> None:
+        """An older forecast with the days it spoke of in view, as daily bars."""
+        self.period, self.span, self.cross = "day", "", None
+        bars = self.bars()
+        due = bisect_right(bars.dates, past.forecast.dates[-1])
+        # Some days after it, so that it is seen where things went on to.
+        self.back = max(0, len(bars) - due - 5)
+
+    def show_period(self, period: Period) -> None:
+        """Bars of days, weeks or months, as many as the width takes."""
+        self.span, self.period, self.spacing, self.back, self.cross = "", period, None, 0, None
+        self._viewed()
+
+    def _viewed(self) -> None:
+        self.post_message(self.Viewed(self.spacing, self.period, self.span))
+
+    def toggle_cross(self) -> None:
+        """The crosshair on the last bar in view, or away."""
+        found = self.arranged()
+        if found is not None:
+            self.cross = None if self.cross else found.picture.dates[found.columns.history - 1]
+
+    def move_cross(self, step: int) -> None:
+        """The crosshair ``step`` bars on; the view follows it."""
+        found = self.arranged()
+        if found is None or self.cross is None:
+            return
+        bars = self.bars()
+        ahead = () if self.forecast is None else self.forecast.dates
+        days = bars.dates + tuple(day for day in ahead if day > bars.dates[-1])
+        place = min(max(bisect_left(days, self.cross) + step, 0), len(days) - 1)
+        first = len(bars) - self.back - found.columns.history
+        if place < first:
+            self.back += first - place
+        elif place >= len(bars) - self.back and self.back:
+            self.back = max(0, len(bars) - 1 - place)
+        self.cross = days[place]
+
+    def watch_cross(self) -> None:
+        self.post_message(self.Pointed(self.pointer()))
+
+    def pointer(self) -> Pointer | None:
+        """What the crosshair stands on."""
+        found = self.arranged()
+        if found is None or self.cross is None or self.cross not in found.picture.dates:
+            return None
+        picture = found.picture
+        slot = picture.dates.index(self.cross)
+        band = next(((p.q10, p.q90) for p in picture.cone if p.slot == slot), None)
+        if slot < len(picture.bars):
+            place = bisect_left(self.bars().dates, self.cross)
+            bars = self.bars()
+            before = float(bars.reference[place] if self.period == "day" else bars.close[max(place - 1, 0)])
+            return Pointer(self.cross, picture.bars[slot], before if place else None, band)
+        candle = next((c for place, c in picture.candles if place == slot), None)
+        return None if candle is None else Pointer(self.cross, candle, None, band)
+
+    def on_click(self, event: events.Click) -> None:
+        found = self.arranged()
+        slot = None if found is None else found.columns.slot_at(event.x)
+        if found is not None and slot is not None and slot < len(found.picture.dates):
+            day = found.picture.dates[slot]
+            self.cross = None if self.cross == day else day
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.zoom(1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.zoom(-1)
+
+    # Drawing
 
     def _lines(self) -> list[Strip]:
-        wanted = (self.detail, self.language, self.spacing, self.size)
+        charset = cast("StockApp", self.app).charset
+        wanted = (
+            (self.detail, self.past, self.language, self.size, charset),
+            (self.spacing, self.period, self.span, self.back, self.cross),
+        )
         if self._strips is None or wanted != self._drawn_for:
             self._drawn_for = wanted
-            self._strips = self._draw()
+            self._strips = self._draw(charset)
         return self._strips
 
-    def _draw(self) -> list[Strip]:
-        width, height = self.size
+    def _draw(self, charset: Charset) -> list[Strip]:
         notice = self._notice()
-        if notice or self.detail is None:
+        found = None if notice else self.arranged()
+        if found is None or self.detail is None:
             return self._centred(notice)
-        canvas = draw(
-            self.detail.series,
-            self.detail.forecast,
-            width,
-            height,
+        canvas = Canvas(*self.size)
+        paint(
+            canvas,
+            found,
             self.language,
-            self.spacing,
-            self.detail.simulated,
+            simulated=self.detail.simulated,
+            period=self.period,
+            cross=self.cross,
+            blocks=charset == "blocks",
         )
         return self._strips_of(canvas)
 

@@ -13,13 +13,14 @@ from textual.widgets import Static
 
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.key_bar import KeyBar
+from stockllm.tui.keys import Key
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
 KEYS = (
-    ("r", "key.reload", "screen.retry"),
-    ("l", "key.language", "app.language"),
-    ("q", "key.quit", "app.quit"),
+    Key("r", "r", "screen.retry", "reload"),
+    Key("l", "l", "app.language", "language"),
+    Key("q", "q", "app.quit", "quit"),
 )
 
 
@@ -40,10 +41,9 @@ class GuideScreen(Screen[bool]):
 
     def compose(self) -> ComposeResult:
         yield Static(id="guide")
-        yield KeyBar().data_bind(GuideScreen.language)
+        yield KeyBar(KEYS).data_bind(GuideScreen.language)
 
     def on_mount(self) -> None:
-        self.query_one(KeyBar).keys = KEYS
         self.watch_language()
 
     def watch_language(self) -> None:

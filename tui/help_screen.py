@@ -1,9 +1,11 @@
-"""The help screen: every key with what it does, and how to read marks and forecast."""
+"""The help screen: the keys of the tab with what they do, and how to read what it shows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -12,23 +14,13 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from stockllm.tui.keys import COMMON, Key
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language, pad
+from stockllm.tui.top_bar import TABS
 
-#: Keys as a keyboard names them, and the text of each.
-LINES = (
-    ("↑ ↓  j k", "help.move"),
-    ("Enter", "help.enter"),
-    ("f", "help.forecast"),
-    ("+ -  [ ]", "help.zoom"),
-    ("/", "help.filter"),
-    ("p", "help.panel"),
-    ("l", "help.language"),
-    ("c", "help.colours"),
-    ("r", "help.reload"),
-    ("?", "help.help"),
-    ("q", "help.quit"),
-)
+#: Keys that belong to lists and not to a screen, and the text of each.
+MOVING = (("↑ ↓  j k", "help.move"), ("Enter", "help.enter"))
 
 
 class HelpScreen(ModalScreen[None]):
@@ -42,9 +34,11 @@ class HelpScreen(ModalScreen[None]):
 
     language: reactive[Language] = reactive("zh")
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: Language, keys: Sequence[Key], notes: Sequence[str]) -> None:
         super().__init__()
         self.set_reactive(HelpScreen.language, language)
+        self.keys = (*keys, *COMMON)
+        self.notes = tuple(notes)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
@@ -61,9 +55,12 @@ class HelpScreen(ModalScreen[None]):
 
     def text(self) -> Content:
         """The help in the screen's language."""
+        tabs = (f"1-{len(TABS)}", "help.tabs")
+        lines = [*MOVING, *((key.shown, f"help.{key.name}") for key in self.keys), tabs]
+        margin = max(cell_len(shown) for shown, _ in lines) + 2
         pieces: list[str | tuple[str, str]] = []
-        for keys, name in LINES:
-            pieces += [(pad(keys, 10), "bold $forecast"), t(name, self.language), "\n"]
-        for name in ("help.marks", "help.cone"):
+        for shown, name in lines:
+            pieces += [(pad(shown, margin), "bold $forecast"), t(name, self.language), "\n"]
+        for name in self.notes:
             pieces += ["\n", (t(name, self.language), "$text-quiet"), "\n"]
         return Content.assemble(*pieces[:-1])

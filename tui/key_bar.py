@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from stockllm.tui.keys import Key
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
-#: (key as shown, name of its text, action of the screen), most needed first.
-KEYS = (
-    ("f", "key.forecast", "screen.forecast"),
-    ("/", "key.filter", "screen.filter"),
-    ("+-", "key.zoom", "screen.zoom(1)"),
-    ("l", "key.language", "app.language"),
-    ("c", "key.colours", "app.colours"),
-    ("r", "key.reload", "screen.reload"),
-    ("p", "key.panel", "screen.panel"),
-    ("?", "key.help", "screen.help"),
-    ("q", "key.quit", "app.quit"),
-)
-
 
 class KeyBar(Widget):
-    """The keys in one line that never overflows: what does not fit is left to the help screen."""
+    """The keys in one line that never overflows: what does not fit is left to help and palette."""
 
     language: reactive[Language] = reactive("zh")
-    keys: reactive[tuple[tuple[str, str, str], ...]] = reactive(KEYS)
+
+    def __init__(self, keys: Sequence[Key], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.keys = tuple(key for key in keys if key.footer)
 
     def render(self) -> Content:
-        """Wider gaps where there is room; help and quit are kept to the last."""
-        labels = [(key, t(name, self.language), action) for key, name, action in self.keys]
+        """Wider gaps where there is room; palette, help and quit are kept to the last."""
+        labels = [(key.shown, t(f"key.{key.name}", self.language), key.action) for key in self.keys]
         width = self.size.width - 1
 
         def length(gap: int) -> int:
@@ -41,7 +34,7 @@ class KeyBar(Widget):
             )
 
         while length(1) > width and len(labels) > 2:
-            del labels[-3]
+            del labels[max(-4, -len(labels))]
         gap = next((g for g in (3, 2) if length(g) <= width), 1)
         pieces: list[tuple[str, str]] = [(" ", "")]
         for number, (key, label, action) in enumerate(labels):

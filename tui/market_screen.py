@@ -1,35 +1,36 @@
-"""The market screen: watchlist, chart with forecast, signals, news, data. It owns what they show."""
+"""The market tab: watchlist, chart with forecast, signals, news, data. It owns what they show."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.reactive import reactive
-from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import board as core
-from stockllm.tui.board import Board, DataState, Detail, NothingToShow
+from stockllm.tui.board import Board, DataState, Forecaster, NothingToShow
 from stockllm.tui.chart import CandleChart
+from stockllm.tui.chart_actions import ChartActions
 from stockllm.tui.data_panel import DataPanel
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.help_screen import HelpScreen
-from stockllm.tui.key_bar import KeyBar
+from stockllm.tui.keys import Key, bindings
+from stockllm.tui.list_actions import ListActions
 from stockllm.tui.messages import (
     BoardLoaded,
     DataStateLoaded,
     DetailLoaded,
+    Exported,
     ForecastDone,
     ForecastFailed,
     ForecastProgress,
@@ -37,17 +38,20 @@ from stockllm.tui.messages import (
     LoadFailed,
 )
 from stockllm.tui.news_panel import NewsPanel
+from stockllm.tui.outcome_line import OutcomeLine
+from stockllm.tui.palette import Entry
+from stockllm.tui.periods import SPANS
 from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
-from stockllm.tui.strings import t
+from stockllm.tui.strings import TABLE, t
+from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
-from stockllm.tui.top_bar import TopBar
+from stockllm.tui.top_bar import Facts
 from stockllm.tui.watchlist import Picked, Watchlist
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-
-log = logging.getLogger("stockllm.tui")
+    from stockllm.data.settings import DashboardSettings
 
 #: The panels that take turns where there is room for one.
 PANELS = ("signals", "news", "data")
@@ -55,78 +59,106 @@ PANELS = ("signals", "news", "data")
 #: Companies judged in the background where no signals are stored: the 41 and then some.
 JUDGED_AT_ONCE = 100
 
-#: Makes a forecast: home, code, progress -> warnings. ``board.forecast_one`` but in tests.
-Forecaster = Callable[["Home", str, core.Progress], tuple[str, ...]]
-
 
 class Stopped(Exception):
     """Raised inside a forecast whose worker was cancelled, to leave it at its next report."""
 
 
-class MarketScreen(Screen[None]):
+KEYS = (
+    Key("f", "f", "screen.forecast", "forecast"),
+    Key("slash", "/", "screen.filter", "filter"),
+    Key("plus,equals_sign,right_square_bracket", "+-", "screen.zoom(1)", "zoom"),
+    Key("minus,left_square_bracket", "- [", "screen.zoom(-1)", "zoom_out", footer=False),
+    Key("left", "←→", "screen.pan(1)", "pan"),
+    Key("right", "→", "screen.pan(-1)", "pan_right", footer=False),
+    Key("shift+left,comma", "shift+← ,", "screen.page(1)", "page", footer=False),
+    Key("shift+right,full_stop", "shift+→ .", "screen.page(-1)", "page_right", footer=False),
+    Key("zero", "0", "screen.newest", "newest", footer=False),
+    Key("v", "v", "screen.span", "span"),
+    Key("x", "x", "screen.cross", "cross"),
+    Key("d", "d", "screen.period('day')", "day", footer=False),
+    Key("w", "w", "screen.period('week')", "week", footer=False),
+    Key("m", "m", "screen.period('month')", "month", footer=False),
+    Key("b", "b", "screen.compare(1)", "compare"),
+    Key("B", "B", "screen.compare(-1)", "compare_next", footer=False),
+    Key("n", "n", "screen.news", "news"),
+    Key("o", "o", "screen.order", "order"),
+    Key("O", "O", "screen.reverse", "reverse", footer=False),
+    Key("s", "s", "screen.list", "list"),
+    Key("a", "a", "screen.mark", "mark", footer=False),
+    Key("p", "p", "screen.panel", "panel"),
+    Key("escape", "Esc", "screen.clear", "clear", footer=False),
+)
+
+
+class MarketScreen(ChartActions, ListActions):
     """Everything about one company at a time, with the whole list beside it."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (150, "-wide"), (190, "-vast")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall"), (48, "-high")]  # noqa: RUF012
+    TAB = "market"
+    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    NOTES = ("help.marks", "help.cone")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "market")
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "forecast", "Forecast", id="market.forecast", tooltip="Forecast the selected stock"),
-        Binding("slash", "filter", "Filter", id="market.filter", tooltip="Filter the watchlist"),
-        Binding(
-            "plus,equals_sign,right_square_bracket",
-            "zoom(1)",
-            "Nearer",
-            id="market.zoom_in",
-            tooltip="Fewer days",
-        ),
-        Binding(
-            "minus,left_square_bracket", "zoom(-1)", "Farther", id="market.zoom_out", tooltip="More days"
-        ),
-        Binding("r", "reload", "Reload", id="market.reload", tooltip="Read the store again"),
-        Binding("p", "panel", "Panel", id="market.panel", tooltip="Next panel, in small windows"),
-        Binding("question_mark", "help", "Help", id="market.help", tooltip="All keys"),
-        Binding("escape", "clear", "Clear", show=False, id="market.clear", tooltip="Clear the filter"),
-    ]
-
-    language: reactive[Language] = reactive("zh")
     board: reactive[Board | None] = reactive(None)
-    detail: reactive[Detail | None] = reactive(None)
     state: reactive[DataState | None] = reactive(None)
     #: (code, done, total) while a forecast is being made.
     running: reactive[tuple[str, int, int] | None] = reactive(None)
     panel: reactive[str] = reactive(PANELS[0])
 
     def __init__(
-        self, home: Home, language: Language, forecaster: Forecaster, now: Callable[[], datetime]
+        self,
+        home: Home,
+        language: Language,
+        forecaster: Forecaster,
+        now: Callable[[], datetime],
+        where: DashboardSettings,
+        lists: Mapping[str, tuple[str, ...]],
     ) -> None:
-        super().__init__()
+        super().__init__(language)
         self.home = home
         self.forecaster = forecaster
         self.now = now
-        self.selected = ""
-        self.set_reactive(MarketScreen.language, language)
+        self.where = where
+        self.lists = dict(lists)
+        self.selected = where.company
 
-    def compose(self) -> ComposeResult:
+    def body(self) -> ComposeResult:
         cls = MarketScreen
-        yield TopBar().data_bind(cls.board, cls.language, cls.running)
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield Input(id="filter", compact=True)
-                yield Watchlist(id="list").data_bind(cls.board, cls.language)
-                yield DataPanel(classes="panel").data_bind(cls.board, cls.detail, cls.state, cls.language)
+                yield Static(id="list-title", markup=False)
+                yield Watchlist(id="list").data_bind(cls.board, TabScreen.language)
+                yield DataPanel(classes="panel").data_bind(
+                    cls.board, ChartActions.detail, cls.state, TabScreen.language
+                )
             with Vertical(id="centre"):
-                yield Quote().data_bind(cls.board, cls.detail, cls.language)
-                yield CandleChart(id="chart").data_bind(cls.detail, cls.language)
-                yield ForecastLine().data_bind(cls.detail, cls.language, cls.running)
+                yield Quote().data_bind(cls.board, ChartActions.detail, TabScreen.language)
+                yield CandleChart(id="chart").data_bind(
+                    ChartActions.detail, ChartActions.past, TabScreen.language
+                )
+                yield ForecastLine().data_bind(ChartActions.detail, TabScreen.language, cls.running)
+                yield OutcomeLine().data_bind(ChartActions.detail, ChartActions.past, TabScreen.language)
                 with Horizontal(id="info", classes="show-signals"):
-                    yield SignalsPanel(classes="panel").data_bind(cls.detail, cls.language)
-                    yield NewsPanel(self.now, classes="panel").data_bind(cls.detail, cls.language)
-                    yield DataPanel(classes="panel").data_bind(cls.board, cls.detail, cls.state, cls.language)
-        yield KeyBar().data_bind(cls.language)
+                    yield SignalsPanel(classes="panel").data_bind(ChartActions.detail, TabScreen.language)
+                    yield NewsPanel(self.now, classes="panel").data_bind(
+                        ChartActions.detail, TabScreen.language
+                    )
+                    yield DataPanel(classes="panel").data_bind(
+                        cls.board, ChartActions.detail, cls.state, TabScreen.language
+                    )
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
-        self.query_one(Watchlist).focus()
+        self.query_one(OutcomeLine).display = False
+        chart, listed, where = self.chart, self.watchlist, self.where
+        chart.spacing, chart.period, chart.span = where.spacing, where.period, where.span
+        listed.sort(where.order, where.descending)
+        if where.list in self.lists:
+            listed.show_list(where.list, self.lists[where.list])
+        listed.cursor = where.company
+        self.show_list_title()
+        listed.focus()
         self.load_board()
 
     # Reading, each in a thread of its own
@@ -186,9 +218,10 @@ class MarketScreen(Screen[None]):
         if self.board is not None and not message.anew:
             board = board.with_marks(self.board.marks_still_good(board))
         self.board = board
+        shown = self.watchlist.rows or board.rows
         if board.row(self.selected) is None:
-            self.selected = ""
-        self.select(self.selected or board.rows[0].company.code)
+            self.selected = shown[0].company.code
+        self.select(self.selected)
         self.load_data_state()
         if board.unjudged:
             self.judge(board.unjudged[:JUDGED_AT_ONCE])
@@ -214,7 +247,7 @@ class MarketScreen(Screen[None]):
             missing = error if isinstance(error, NothingToShow) else None
             self.app.push_screen(GuideScreen(self.language, missing, str(error)), self._guide_left)
             return
-        self.notify(self.sentence(error), title=t("toast.load_failed", self.language), severity="error")
+        self.report(error, "toast.export_failed" if message.group == "export" else "toast.load_failed")
 
     def _guide_left(self, retry: bool | None) -> None:
         if retry:
@@ -236,16 +269,13 @@ class MarketScreen(Screen[None]):
     @on(ForecastFailed)
     def _forecast_failed(self, message: ForecastFailed) -> None:
         self.running = None
-        title = t("toast.forecast_failed", self.language)
-        self.notify(self.sentence(message.error), title=title, severity="error")
+        self.report(message.error, "toast.forecast_failed")
 
-    def sentence(self, error: Exception) -> str:
-        """One sentence for a toast; the traceback of what nobody foresaw goes to the log."""
-        if isinstance(error, StockllmError):
-            return str(error)
-        log.error("unexpected error", exc_info=error)
-        kind = type(error).__name__
-        return t("toast.unexpected", self.language, kind=kind, log=str(self.home.logs / "tui.log"))
+    @on(Exported)
+    def _exported(self, message: Exported) -> None:
+        self.notify(
+            t("toast.exported", self.language, files="\n".join(map(str, message.files))), markup=False
+        )
 
     # What the user does
 
@@ -257,9 +287,20 @@ class MarketScreen(Screen[None]):
         """Show a company; one already shown is read anew only where ``again`` asks for it."""
         if code == self.selected and not again:
             return
+        if code != self.selected:
+            self.past = None
+            self.stock.remember({"dashboard": {"company": code}})
         self.selected = code
-        self.query_one(Watchlist).cursor = code
+        self.watchlist.cursor = code
         self.load_detail(code)
+
+    def show_company(self, code: str) -> None:
+        """Select a company, whatever list and filter are shown."""
+        if self.query_one("#filter", Input).value:
+            self.clear_filter()
+        if code not in {row.company.code for row in self.watchlist.rows}:
+            self.action_list("")
+        self.select(code)
 
     def name_of(self, code: str) -> str:
         """Code and name as the screen's language has it."""
@@ -273,14 +314,10 @@ class MarketScreen(Screen[None]):
             self.notify(t("toast.busy", self.language, name=name), severity="warning")
             return
         # The cursor, not what is shown: keys may be quicker than the reads they ask for.
-        code = self.query_one(Watchlist).cursor
+        code = self.watchlist.cursor
         if code:
             self.running = (code, 0, 0)
             self.make_forecast(code)
-
-    def action_zoom(self, step: int) -> None:
-        """Nearer or farther."""
-        self.query_one(CandleChart).zoom(step)
 
     def action_reload(self) -> None:
         """Read everything again."""
@@ -291,38 +328,42 @@ class MarketScreen(Screen[None]):
         """The next of the panels that take turns in a small window."""
         self.panel = PANELS[(PANELS.index(self.panel) + 1) % len(PANELS)]
 
-    def action_help(self) -> None:
-        """All keys."""
-        self.app.push_screen(HelpScreen(self.language))
-
-    def action_filter(self) -> None:
-        """Open the filter over the watchlist."""
-        box = self.query_one("#filter", Input)
-        box.display = True
-        box.focus()
-
     def action_clear(self) -> None:
-        """Show all companies again."""
-        box = self.query_one("#filter", Input)
-        box.value = ""
-        box.display = False
-        self.query_one(Watchlist).focus()
+        """Away with the crosshair, the older forecast, the filter: the first of them there is."""
+        if self.query_one("#filter", Input).has_focus:
+            self.clear_filter()
+        elif self.chart.cross is not None:
+            self.chart.cross = None
+        elif self.past is not None:
+            self.past, self.chart.back = None, 0
+        else:
+            self.clear_filter()
 
-    @on(Input.Changed, "#filter")
-    def _filtered(self, message: Input.Changed) -> None:
-        self.query_one(Watchlist).query_text = message.value
-
-    @on(Input.Submitted, "#filter")
-    def _filter_accepted(self, message: Input.Submitted) -> None:
-        message.input.display = bool(message.value)
-        self.query_one(Watchlist).focus()
+    def entries(self) -> list[Entry]:
+        """Spans and lists by name."""
+        spans = [Entry("palette.view", *TABLE[f"span.{span}"], f"screen.span('{span}')") for span in SPANS]
+        return [*spans, *self.list_entries()]
 
     # What follows from what is shown
 
     def watch_language(self) -> None:
-        for box in self.query("#filter").results(Input):
-            box.placeholder = t("filter.placeholder", self.language)
+        if not self.query("#filter"):
+            return
+        self.query_one("#filter", Input).placeholder = t("filter.placeholder", self.language)
+        self.show_list_title()
 
     def watch_panel(self) -> None:
         for info in self.query("#info"):
             info.set_classes(f"show-{self.panel}")
+
+    def watch_board(self) -> None:
+        if self.board is not None:
+            self._tell(
+                Facts(self.board.simulated, self.board.last, len(self.board.rows), self.stock.facts.running)
+            )
+
+    def watch_running(self) -> None:
+        self._tell(replace(self.stock.facts, running=self.running[0] if self.running else ""))
+
+    def _tell(self, facts: Facts) -> None:
+        self.stock.facts = facts

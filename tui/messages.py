@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.message import Message
 
-from stockllm.tui.board import Board, DataState, Detail, Marks
+from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 
 
 @dataclass(eq=False)
@@ -73,3 +74,17 @@ class ForecastFailed(Message):
 
     code: str
     error: Exception
+
+
+@dataclass(eq=False)
+class PastLoaded(Message):
+    """An older forecast was read, with what became of it."""
+
+    past: Past
+
+
+@dataclass(eq=False)
+class Exported(Message):
+    """What was shown is in these files."""
+
+    files: tuple[Path, ...]

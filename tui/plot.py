@@ -91,6 +91,16 @@ class Picture:
             yield candle.low
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a chart is looked at: ``spacing`` cells a bar (None: the width decides), ``back`` bars left
+    out at the right, and the date under the crosshair."""
+
+    spacing: int | None = None
+    back: int = 0
+    cross: date | None = None
+
+
 def future_sessions(series: Series, forecast: PathForecast | None) -> int:
     """How many forecast days lie after the last observed one."""
     if forecast is None or not len(series):
@@ -98,20 +108,22 @@ def future_sessions(series: Series, forecast: PathForecast | None) -> int:
     return sum(day > series.dates[-1] for day in forecast.dates)
 
 
-def picture(series: Series, forecast: PathForecast | None, sessions: int) -> Picture:
-    """The last ``sessions`` days of ``series`` with ``forecast`` over or after them.
+def picture(series: Series, forecast: PathForecast | None, sessions: int, back: int = 0) -> Picture:
+    """The last ``sessions`` days of ``series`` but ``back``, with ``forecast`` over or after them.
 
     A forecast older than the data keeps its own dates: its cone lies over the days that came, so
     that what was said can be held against what happened; its candles are drawn for days to come.
     """
-    first = max(0, len(series) - max(sessions, 1))
-    part = series[first:]
+    end = max(1, len(series) - back)
+    first = max(0, end - max(sessions, 1))
+    part = series[first:end]
     columns = (part.open, part.high, part.low, part.close, part.volume)
     bars = tuple(Ohlcv(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
-    averages = {length: tuple(_average(series, length, first)) for length in AVERAGES}
+    averages = {length: tuple(_average(series, length, first, end)) for length in AVERAGES}
     if forecast is None or not bars:
         return Picture(part.dates, bars, averages)
-    dates = part.dates + tuple(day for day in forecast.dates if day > part.dates[-1])
+    ahead = forecast.dates if end == len(series) else ()
+    dates = part.dates + tuple(day for day in ahead if day > part.dates[-1])
     slots = {day: slot for slot, day in enumerate(dates)}
     cone: list[ConePoint] = []
     if forecast.as_of in slots:
@@ -129,9 +141,9 @@ def picture(series: Series, forecast: PathForecast | None, sessions: int) -> Pic
     return Picture(dates, bars, averages, tuple(cone), candles)
 
 
-def _average(series: Series, length: int, first: int) -> Iterable[float | None]:
+def _average(series: Series, length: int, first: int, end: int) -> Iterable[float | None]:
     start = max(0, first - length + 1)
-    closes: list[float] = series.close[start:].tolist()
+    closes: list[float] = series.close[start:end].tolist()
     total = 0.0
     for index, close in enumerate(closes):
         total += close
@@ -161,6 +173,13 @@ class Columns:
         if slot < self.history:
             return self.left + slot * self.spacing
         return self.left + self.history * self.spacing + 1 + (slot - self.history) * self.future_spacing
+
+    def slot_at(self, x: int) -> int | None:
+        """The slot that owns the cell ``x``, None where none does."""
+        found = (x - self.left) // self.spacing
+        if self.divider is not None and x >= self.divider:
+            found = self.history + (x - self.divider - 1) // self.future_spacing
+        return found if x >= self.left and 0 <= found < self.history + self.future else None
 
     def cells(self, slot: int) -> int:
         """How many cells belong to ``slot``."""

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from stockllm.market.companies import display
 from stockllm.tui import text
 from stockllm.tui.board import Board, Detail
+from stockllm.tui.chart import Pointer
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
@@ -19,6 +20,8 @@ class Quote(Widget):
 
     detail: reactive[Detail | None] = reactive(None)
     board: reactive[Board | None] = reactive(None)
+    #: What the crosshair stands on; the second line reads it out.
+    pointer: reactive[Pointer | None] = reactive(None)
     language: reactive[Language] = reactive("zh")
 
     def render(self) -> Content:
@@ -38,7 +41,7 @@ class Quote(Widget):
             gap,
             (right, f"bold {look}"),
             "\n",
-            (self._day(width), "$text-quiet"),
+            self._pointed(self.pointer, width) if self.pointer else (self._day(width), "$text-quiet"),
         )
 
     def _title(self) -> list[str]:
@@ -68,6 +71,23 @@ class Quote(Widget):
         arrow, look = ("▲ ", "$up") if move > 0 else ("▼ ", "$down") if move < 0 else ("", "$text-quiet")
         figures = f"{text.price(last)}  {arrow}{text.move(move)} ({text.percent(change)})"
         return figures, look
+
+    def _pointed(self, pointer: Pointer, width: int) -> tuple[str, str]:
+        """The bar under the crosshair: its date first, then its figures as far as there is room."""
+        bar, language = pointer.bar, self.language
+        change = bar.close / pointer.before - 1 if pointer.before else None
+        parts = [text.day(pointer.day, language)]
+        if change is not None:
+            parts.append(text.percent(change))
+        for name in ("open", "high", "low", "close"):
+            parts.append(f"{t(f'quote.{name}', language)} {text.price(getattr(bar, name))}")
+        if pointer.band is not None:
+            low, high = (text.level(level) for level in pointer.band)
+            parts.append(t("quote.band", language, low=low, high=high))
+        count = t("quote.lots", language, count=text.lots(bar.volume))
+        parts.append(f"{t('quote.volume', language)} {count}")
+        look = "$text-quiet" if not change else "$up" if change > 0 else "$down"
+        return text.join_fitting(parts, width, "  "), f"bold {look}"
 
     def _day(self, width: int) -> str:
         assert self.detail is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -15,7 +16,8 @@ from rich.cells import cell_len
 from stockllm.tui import candles, plot
 from stockllm.tui.axis import date_labels
 from stockllm.tui.canvas import PLAIN, Canvas, Dots
-from stockllm.tui.plot import Columns, ConePoint, Picture, Scale
+from stockllm.tui.periods import PER_MONTH, Period
+from stockllm.tui.plot import Columns, ConePoint, Picture, Scale, View
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language, level, price, short_lots
 
@@ -26,6 +28,8 @@ EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 #: Grounds from outside the cone inwards.
 _ZONES = (PLAIN, "cone80", "cone50")
+
+_PLAIN_VIEW = View()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,30 @@ def frame(width: int, height: int, axis_width: int) -> Frame:
     return Frame(max(1, width - axis_width), axis_width, legend, price_rows, gap, volume)
 
 
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Where everything of a chart goes: rows, columns, and what is in view."""
+
+    area: Frame
+    columns: Columns
+    picture: Picture
+    scale: Scale
+
+
+def arrange(
+    series: Series, forecast: PathForecast | None, width: int, height: int, view: View = _PLAIN_VIEW
+) -> Arranged | None:
+    """The chart of ``series`` and ``forecast`` in ``width`` by ``height`` cells, None without room."""
+    if not len(series) or width < 12 or height < 4:
+        return None
+    area = frame(width, height, _axis_width(series))
+    back = min(view.back, len(series) - 1)
+    future = 0 if back else plot.future_sessions(series, forecast)
+    columns = plot.columns(area.plot_width, len(series) - back, future, view.spacing)
+    picture = plot.picture(series, forecast, columns.history, back)
+    return Arranged(area, columns, picture, plot.scale(picture.prices(), area.price_rows))
+
+
 def draw(
     series: Series,
     forecast: PathForecast | None,
@@ -66,40 +94,47 @@ def draw(
     spacing: int | None = None,
     simulated: bool = False,
 ) -> Canvas:
-    """The chart of ``series`` and ``forecast`` in ``width`` by ``height`` cells.
+    """The chart of the newest bars. ``spacing`` is the cells a session takes, None to choose.
 
-    ``spacing`` is the cells a session takes, None to choose. An empty series gives a blank canvas.
+    An empty series gives a blank canvas.
     """
     canvas = Canvas(width, height)
-    if not len(series) or width < 12 or height < 4:
-        return canvas
-    area = frame(width, height, _axis_width(series))
-    columns = _columns(series, forecast, area, spacing)
-    picture = plot.picture(series, forecast, columns.history)
-    scale = plot.scale(picture.prices(), area.price_rows)
-    _candles(canvas, area, picture, columns, scale)
-    _averages(canvas, area, picture, columns, scale)
-    _cone(canvas, area, picture, columns, scale)
-    _volume(canvas, area, picture, columns, language)
-    _dates(canvas, area, picture, columns, language)
-    _price_axis(canvas, area, picture, scale)
-    _divider(canvas, area, columns)
-    _legend(canvas, area, picture, columns, language, simulated)
+    arranged = arrange(series, forecast, width, height, View(spacing))
+    if arranged is not None:
+        paint(canvas, arranged, language, simulated=simulated)
     return canvas
 
 
-def spacing_shown(series: Series, forecast: PathForecast | None, width: int, spacing: int | None) -> int:
-    """The cells a session takes in a chart ``width`` cells wide, once the width had its say."""
-    return _columns(series, forecast, frame(width, 24, _axis_width(series)), spacing).spacing
+def paint(
+    canvas: Canvas,
+    arranged: Arranged,
+    language: Language = "zh",
+    *,
+    simulated: bool = False,
+    period: Period = "day",
+    cross: date | None = None,
+    blocks: bool = True,
+) -> None:
+    """Draws what was arranged. ``period`` is what a bar stands for, ``cross`` the date pointed at.
+
+    Without ``blocks`` the cone's edges are whole cells, as no ASCII glyph is half a cell high.
+    """
+    area, columns, picture, scale = arranged.area, arranged.columns, arranged.picture, arranged.scale
+    _candles(canvas, area, picture, columns, scale)
+    _averages(canvas, area, picture, columns, scale)
+    _cone(canvas, area, picture, columns, scale, blocks)
+    _volume(canvas, area, picture, columns, language)
+    _dates(canvas, area, picture, columns, language, period)
+    if cross is not None and cross in picture.dates:
+        _crosshair(canvas, area, picture, columns, scale, picture.dates.index(cross))
+    _price_axis(canvas, area, picture, scale)
+    _divider(canvas, area, columns)
+    _legend(canvas, area, picture, columns, language, simulated, period)
 
 
 def _axis_width(series: Series) -> int:
     """Room for the last price with a blank at either side; 8 cells hold any round price."""
     return max(8, len(price(float(series.close[-1]))) + 2) if len(series) else 8
-
-
-def _columns(series: Series, forecast: PathForecast | None, area: Frame, spacing: int | None) -> Columns:
-    return plot.columns(area.plot_width, len(series), plot.future_sessions(series, forecast), spacing)
 
 
 def _candles(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale) -> None:
@@ -132,7 +167,9 @@ def _averages(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, s
     dots.draw(canvas, area.legend)
 
 
-def _cone(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale) -> None:
+def _cone(
+    canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale, blocks: bool
+) -> None:
     points = [p for p in picture.cone if p.slot < columns.history + columns.future]
     if len(points) < 2:
         return
@@ -145,7 +182,7 @@ def _cone(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale
             continue
         edges = [scale.edge(level) for level in levels]
         for row in range(edges[0] // 8, min(area.price_rows, (edges[3] + 7) // 8)):
-            _cone_cell(canvas, area.legend + row, x, [edge - row * 8 for edge in edges])
+            _cone_cell(canvas, area.legend + row, x, [edge - row * 8 for edge in edges], blocks)
 
 
 def _places(points: Sequence[ConePoint], columns: Columns) -> list[int]:
@@ -156,14 +193,14 @@ def _places(points: Sequence[ConePoint], columns: Columns) -> list[int]:
     return places
 
 
-def _cone_cell(canvas: Canvas, row: int, x: int, edges: list[int]) -> None:
+def _cone_cell(canvas: Canvas, row: int, x: int, edges: list[int], blocks: bool) -> None:
     """Shades one cell by the four band edges, in eighths from the cell's top."""
     zones = [_ZONES[(edges[0] <= part < edges[3]) + (edges[1] <= part < edges[2])] for part in range(8)]
     if not canvas.free(row, x):
         canvas.shade(row, x, zones[4])
         return
     upper, lower = zones[0], zones[7]
-    if upper == lower:
+    if upper == lower or not blocks:
         canvas.shade(row, x, max(zones, key=zones.count))
         return
     # A cell has two colours: where three zones meet the middle one gives way to its neighbour.
@@ -197,13 +234,17 @@ def _volume(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, lan
                 canvas.put(bottom - row, x, EIGHTHS[min(8, height - row * 8)], ink)
 
 
-def _dates(canvas: Canvas, area: Frame, picture: Picture, columns: Columns, language: Language) -> None:
-    for label in date_labels(picture.dates, columns, area.plot_width, language):
+def _dates(
+    canvas: Canvas, area: Frame, picture: Picture, columns: Columns, language: Language, period: Period
+) -> None:
+    for label in date_labels(picture.dates, columns, area.plot_width, language, PER_MONTH[period]):
         canvas.text(area.date_row, label.x, label.text, "forecast" if label.forecast else "axis")
 
 
 def _price_axis(canvas: Canvas, area: Frame, picture: Picture, scale: Scale) -> None:
-    taken: set[int] = set()
+    # Where the crosshair has written its price nothing else is said.
+    rows = range(area.price_rows)
+    taken = {row for row in rows if not canvas.free(area.legend + row, area.plot_width + 1)}
 
     def tag(row: int, text: str, ink: str, ground: str | None) -> None:
         if row in taken:
@@ -234,6 +275,28 @@ def _price_axis(canvas: Canvas, area: Frame, picture: Picture, scale: Scale) -> 
                 canvas.put(area.legend + row, x, "┈", "grid")
 
 
+def _crosshair(
+    canvas: Canvas, area: Frame, picture: Picture, columns: Columns, scale: Scale, slot: int
+) -> None:
+    """A dotted column through one slot, its date beneath, its close on the axis."""
+    x = columns.centre(slot)
+    for row in range(area.legend, area.date_row):
+        if canvas.free(row, x):
+            canvas.put(row, x, "┊", "cross")
+    label = f" {picture.dates[slot]:%Y-%m-%d} "
+    canvas.text(area.date_row, max(0, min(x - len(label) // 2, area.plot_width - len(label))), label, "tag",
+                "tag-cross")  # fmt: skip
+    value = next((candle.close for place, candle in picture.candles if place == slot), None)
+    close = picture.bars[slot].close if slot < len(picture.bars) else value
+    if close is not None:
+        row = area.legend + scale.row(close)
+        for place in range(area.plot_width):
+            if canvas.free(row, place):
+                canvas.put(row, place, "┈", "cross")
+        text = f" {price(close)}".ljust(area.axis_width - 1)
+        canvas.text(row, area.plot_width, text, "tag", "tag-cross")
+
+
 def _divider(canvas: Canvas, area: Frame, columns: Columns) -> None:
     if columns.divider is not None:
         for row in range(area.legend, area.date_row):
@@ -241,7 +304,13 @@ def _divider(canvas: Canvas, area: Frame, columns: Columns) -> None:
 
 
 def _legend(
-    canvas: Canvas, area: Frame, picture: Picture, columns: Columns, language: Language, simulated: bool
+    canvas: Canvas,
+    area: Frame,
+    picture: Picture,
+    columns: Columns,
+    language: Language,
+    simulated: bool,
+    period: Period,
 ) -> None:
     """The captions: averages and sessions at the left, SIMULATED at the right, forecast between."""
     if not area.legend:
@@ -257,7 +326,7 @@ def _legend(
         canvas.text(0, limit, caption, "forecast")
     values = {f"ma{length}": series[-1] for length, series in picture.averages.items()}
     long = [(f"{ink.upper()} {'–' if value is None else level(value)}", ink) for ink, value in values.items()]
-    long.append((t("chart.sessions", language, count=len(picture.bars)), "axis"))
+    long.append((t(f"chart.bars.{period}", language, count=len(picture.bars)), "axis"))
     fits = sum(cell_len(text) + 2 for text, _ in long[:-1]) <= limit
     x = 0
     for text, ink in long if fits else [(ink.upper(), ink) for ink in values]:

@@ -1,6 +1,10 @@
-"""The line above everything: what this is, what data it shows, what is under way."""
+"""The line above everything: the tabs, the warning that prices are simulated, what is under way."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -8,35 +12,76 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.tui import text
-from stockllm.tui.board import Board
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
+if TYPE_CHECKING:
+    from stockllm.tui.app import StockApp
+
+#: The tabs in the order of their number keys.
+TABS = ("market",)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What every tab's top line tells of the store. ``running`` is the code being forecast."""
+
+    simulated: bool = False
+    last: date | None = None
+    companies: int = 0
+    running: str = ""
+
 
 class TopBar(Widget):
-    """Name, the warning that prices are simulated, how much data, what is under way."""
+    """The tabs, ``current`` among them, and the facts of the app."""
 
-    board: reactive[Board | None] = reactive(None)
     language: reactive[Language] = reactive("zh")
-    running: reactive[tuple[str, int, int] | None] = reactive(None)
+
+    def __init__(self, current: str) -> None:
+        super().__init__()
+        self.current = current
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "facts", self._changed, init=False)
+
+    def _changed(self) -> None:
+        self.refresh()
 
     def render(self) -> Content:
-        """The warning never gives way; the rest does, from the right."""
-        width = self.size.width
-        pieces = [(" stockllm ", "bold $forecast")]
-        if self.board is not None and self.board.simulated:
-            pieces += [(t("app.simulated", self.language), "bold $background on $simulated"), (" ", "")]
-        room = width - sum(cell_len(piece) for piece, _ in pieces)
-        pieces.append((text.join_fitting(self._facts(), room, " · "), "$text-quiet"))
+        """The warning never gives way; tabs lose their names before it, facts go from the right."""
+        facts = cast("StockApp", self.app).facts
+        warning = t("app.simulated", self.language) if facts.simulated else ""
+        width = self.size.width - cell_len(warning) - bool(warning)
+        tabs = self._tabs(width)
+        pieces = list(tabs)
+        if warning:
+            pieces += [(warning, "bold $background on $simulated"), (" ", "")]
+        room = self.size.width - sum(cell_len(piece) for piece, _ in pieces)
+        if room > 8:
+            pieces.append((text.join_fitting(self._facts(facts), room, " · "), "$text-quiet"))
         return Content.assemble(*pieces)
 
-    def _facts(self) -> list[str]:
-        facts = []
-        if self.running is not None:
-            facts.append(f"{t('header.forecasting', self.language)} {self.running[0]}")
-        if self.board is None:
-            return [*facts, t("header.loading", self.language)]
-        day = text.day(self.board.last, self.language, weekday=True)
-        facts.append(t("header.updated", self.language, day=day))
-        facts.append(t("header.companies", self.language, count=len(self.board.rows)))
-        return facts
+    def _tabs(self, width: int) -> list[tuple[str, str]]:
+        """Every tab with its name, or the current one alone where the others' do not fit."""
+
+        def label(number: int, name: str, named: bool) -> str:
+            return f" {number} {t(f'tab.{name}', self.language)} " if named else f" {number} "
+
+        full = sum(cell_len(label(number, name, True)) for number, name in enumerate(TABS, 1)) <= width - 1
+        pieces = []
+        for number, name in enumerate(TABS, 1):
+            own = name == self.current
+            look = "bold $forecast on $cursor" if own else f"@click=app.tab('{name}')"
+            pieces.append((label(number, name, full or own), look))
+        return [*pieces, (" ", "")]
+
+    def _facts(self, facts: Facts) -> list[str]:
+        running = [f"{t('header.forecasting', self.language)} {facts.running}"] if facts.running else []
+        if facts.last is None:
+            return [*running, t("header.loading", self.language)]
+        day = text.day(facts.last, self.language, weekday=True)
+        return [
+            *running,
+            t("header.updated", self.language, day=day),
+            t("header.companies", self.language, count=facts.companies),
+        ]

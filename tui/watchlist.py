@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -23,6 +24,9 @@ from stockllm.tui.text import Language, pad
 
 #: Mark and look of a rule's verdict.
 MARKS = {"buy": ("▲", "up"), "sell": ("▼", "down"), "hold": ("·", "quiet"), None: (" ", "quiet")}
+
+#: What the list can be sorted by, in the order of the key that walks along them.
+ORDERS = ("code", "name", "close", "change")
 
 #: From this width on there is room for the last price.
 PRICE_FROM = 34
@@ -69,6 +73,11 @@ class Watchlist(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows: tuple[Row, ...] = ()
+        self.order = "code"
+        self.descending = False
+        self.list_name = ""
+        self._only: frozenset[str] | None = None
+        self._places: dict[str, int] = {}
         self._styles: dict[str, Style] = {}
 
     def notify_style_update(self) -> None:
@@ -84,9 +93,26 @@ class Watchlist(ScrollView, can_focus=True):
     def watch_query_text(self) -> None:
         self._list()
 
+    def sort(self, order: str, descending: bool) -> None:
+        """Sort by one of ``ORDERS``; companies without the figure come last either way."""
+        self.order, self.descending = order, descending
+        self._list()
+
+    def show_list(self, name: str, codes: Iterable[str] | None) -> None:
+        """List the companies of ``codes`` alone, all of them for None."""
+        self.list_name, self._only = name, None if codes is None else frozenset(codes)
+        self._list()
+
     def _list(self) -> None:
-        rows = self.board.rows if self.board else ()
-        self.rows = tuple(row for row in rows if row.answers(self.query_text))
+        rows = [
+            row
+            for row in (self.board.rows if self.board else ())
+            if (self._only is None or row.company.code in self._only) and row.answers(self.query_text)
+        ]
+        if self.order != "code" or self.descending:
+            rows = self._sorted(rows)
+        self.rows = tuple(rows)
+        self._places = {row.company.code: place for place, row in enumerate(self.rows)}
         self.virtual_size = Size(0, len(self.rows) + 1)
         if self.rows and self.index is None:
             self.cursor = self.rows[0].company.code
@@ -94,10 +120,22 @@ class Watchlist(ScrollView, can_focus=True):
         self._show_cursor()
         self.refresh()
 
+    def _sorted(self, rows: list[Row]) -> list[Row]:
+        def figure(row: Row) -> Any:
+            if self.order == "close":
+                return row.last
+            if self.order == "change":
+                return row.change
+            return display(row.company, self.language) if self.order == "name" else row.company.code
+
+        known = [row for row in rows if figure(row) is not None]
+        known.sort(key=figure, reverse=self.descending)
+        return known + [row for row in rows if figure(row) is None]
+
     @property
     def index(self) -> int | None:
         """The line of the cursor among those listed, None where it is not listed."""
-        return next((i for i, row in enumerate(self.rows) if row.company.code == self.cursor), None)
+        return self._places.get(self.cursor)
 
     # Moving
 
@@ -148,7 +186,8 @@ class Watchlist(ScrollView, can_focus=True):
             last = self.board.last if self.board else None
             return self._strip(line(row, width, self.language, stale=row.day != last), ground, width)
         if y == 2 and self.board is not None and not self.rows:
-            notice = t("list.empty", self.language, query=self.query_text)
+            key = "list.empty" if self.query_text else "list.nobody"
+            notice = text.clip(t(key, self.language, query=self.query_text), max(1, width - 2))
             return self._strip([(f" {notice}", "quiet")], "row", width)
         return self._strip([], "row", width)
 

@@ -17,11 +17,12 @@ from textual.worker import WorkerCancelled
 
 from stockllm.data.paths import Home
 from stockllm.data.records import Action, Article, Bar, PathForecast, Series, Signal
+from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.market.ticks import round_to_tick
 from stockllm.tui.app import StockApp
-from stockllm.tui.board import RULES, SignalRule
+from stockllm.tui.board import RULES, Forecaster, SignalRule
 
 #: The day on which every test of the dashboard happens.
 NOW = datetime(2026, 4, 1, 18, 30, tzinfo=timezone(timedelta(hours=8)))
@@ -178,9 +179,9 @@ def no_forecast(home: Home, code: str, progress: Callable[[int, int], None]) -> 
 def make_app() -> Callable[..., StockApp]:
     """Apps with the tests' clock and without a model."""
 
-    def make(home: Home, **settings: object) -> StockApp:
-        given: dict[str, object] = {"forecaster": no_forecast, "now": lambda: NOW}
-        return StockApp(home, **(given | settings))  # type: ignore[arg-type]
+    def make(home: Home, forecaster: Forecaster = no_forecast, **settings: object) -> StockApp:
+        found = Settings.load(home).model_copy(update=settings)
+        return StockApp(home, found, forecaster=forecaster, now=lambda: NOW)
 
     return make
 

@@ -14,12 +14,13 @@ from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.tui.app import StockApp
 
-HEAVY = ("torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock", "pyarrow")
+HEAVY = ("torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock", "pyarrow",
+         "tomlkit", "textual_serve")
 
 async def measure():
     home = Home(Path(sys.argv[1]))
     settings = Settings.load(home)
-    app = StockApp(home, language=settings.language, up_colour=settings.up_colour)
+    app = StockApp(home, settings)
     async with app.run_test(size=(160, 50)) as pilot:
         painted = time.process_time()
         while app.screen.detail is None or app.screen.state is None:

@@ -16,7 +16,7 @@ from stockllm.tui import candles
 from stockllm.tui.axis import date_labels
 from stockllm.tui.canvas import Canvas, Dots
 from stockllm.tui.plot import SPACINGS, Columns, Halves
-from stockllm.tui.raster import draw, spacing_shown
+from stockllm.tui.raster import arrange, draw
 
 
 def whole(canvas: Canvas) -> None:
@@ -165,7 +165,9 @@ def test_nearer_shows_fewer_days(series: Series) -> None:
     counts = [int(text.split(" days")[0].split()[-1]) for text in texts]
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == 3
-    assert spacing_shown(series, None, 100, None) in SPACINGS
+    found = arrange(series, None, 100, 30)
+    assert found is not None
+    assert found.columns.spacing in SPACINGS
 
 
 def test_volume_appears_once_there_is_room(series: Series) -> None:

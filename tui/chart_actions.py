@@ -1,0 +1,181 @@
+"""What the keys of the market tab do to its chart."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.reactive import reactive
+
+from stockllm.tui import board as core
+from stockllm.tui import export
+from stockllm.tui.board import Detail, Past
+from stockllm.tui.chart import CandleChart
+from stockllm.tui.forecast_line import ForecastLine
+from stockllm.tui.messages import Exported, LoadFailed, PastLoaded
+from stockllm.tui.news_screen import NewsScreen
+from stockllm.tui.outcome_line import OutcomeLine
+from stockllm.tui.periods import SPANS, Period, Span
+from stockllm.tui.quote import Quote
+from stockllm.tui.strings import t
+from stockllm.tui.tab_screen import TabScreen
+
+if TYPE_CHECKING:
+    from stockllm.data.records import PathForecast, Series
+    from stockllm.market.companies import Company
+
+#: matplotlib's settings are the process's: one picture at a time.
+_DRAWING = threading.Lock()
+
+
+class ChartActions(TabScreen):
+    """Zoom, pan, crosshair, spans, periods, comparison with older forecasts, news and export."""
+
+    detail: reactive[Detail | None] = reactive(None)
+    #: The older forecast that is held against what came.
+    past: reactive[Past | None] = reactive(None)
+
+    @property
+    def chart(self) -> CandleChart:
+        """The chart."""
+        return self.query_one(CandleChart)
+
+    def action_zoom(self, step: int) -> None:
+        """Nearer or farther."""
+        self.chart.zoom(step)
+
+    def action_pan(self, step: int) -> None:
+        """Earlier (1) or later (-1): the crosshair by a bar if there is one, else an eighth of the view."""
+        if self.chart.cross is None:
+            self.chart.pan(step / 8)
+        else:
+            self.chart.move_cross(-step)
+
+    def action_page(self, step: int) -> None:
+        """A whole view earlier (1) or later (-1)."""
+        self.chart.pan(step)
+
+    def action_newest(self) -> None:
+        """Back to the newest bar."""
+        self.chart.back = 0
+
+    def action_cross(self) -> None:
+        """The crosshair, on or off."""
+        self.chart.toggle_cross()
+
+    def action_span(self, span: Span | None = None) -> None:
+        """The span named, else the next one."""
+        spans = list(SPANS)
+        now = self.chart.span
+        self.chart.show_span(span or spans[(spans.index(now) + 1) % len(spans) if now in spans else 0])
+
+    def action_period(self, period: Period) -> None:
+        """Bars of days, weeks or months."""
+        self.chart.show_period(period)
+
+    @on(CandleChart.Viewed)
+    def _viewed(self, message: CandleChart.Viewed) -> None:
+        where = {"spacing": message.spacing, "period": message.period, "span": message.span}
+        self.stock.remember({"dashboard": where})
+
+    @on(CandleChart.Pointed)
+    def _pointed(self, message: CandleChart.Pointed) -> None:
+        self.query_one(Quote).pointer = message.pointer
+
+    # Older forecasts
+
+    def action_compare(self, step: int) -> None:
+        """The forecast before the one shown (1), or after it (-1); after the newest, none."""
+        if self.detail is None:
+            return
+        dates = self.detail.series.dates
+        rows = [row for row in self.detail.history if dates and row.as_of < dates[-1]]
+        if not rows:
+            self.notify(t("toast.no_past", self.language), severity="warning")
+            return
+        now = next((n for n, row in enumerate(rows) if self._compared(row.as_of)), -1) if self.past else -1
+        wanted = now + step
+        if wanted < 0:
+            self.past = None
+        elif wanted < len(rows):
+            self.load_past(rows[wanted].id)
+
+    def _compared(self, as_of: object) -> bool:
+        return self.past is not None and self.past.forecast.as_of == as_of
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="past", description="read a forecast")
+    def load_past(self, id: int) -> None:
+        try:
+            self.post_message(PastLoaded(core.load_past(self.stock.home, id)))
+        except Exception as error:
+            self.post_message(LoadFailed("past", error))
+
+    @on(PastLoaded)
+    def _past_loaded(self, message: PastLoaded) -> None:
+        if self.detail is not None and message.past.forecast.code == self.detail.company.code:
+            self.past = message.past
+
+    def watch_past(self, past: Past | None) -> None:
+        for line in self.query(ForecastLine):
+            line.display = past is None
+        for outcome in self.query(OutcomeLine):
+            outcome.display = past is not None
+        for chart in self.query(CandleChart):
+            if past is not None:
+                chart.show_past(past)
+
+    # News
+
+    def action_news(self) -> None:
+        """The company's articles."""
+        if self.detail is not None:
+            self.app.push_screen(NewsScreen(self.language, self.detail, self.stock.now(), self.visit))
+
+    def visit(self, url: str) -> None:
+        """Open an article in the browser; the address comes from outside, so it must be one of the web."""
+        if url.startswith(("https://", "http://")):
+            self.stock.browse(url)
+        else:
+            self.notify(t("toast.no_address", self.language, url=url), severity="warning", markup=False)
+
+    # Export
+
+    def action_export(self) -> None:
+        """The chart as it is shown, as PNG and CSV."""
+        found = self.chart.arranged()
+        if self.detail is None or found is None or not len(self.detail.series):
+            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
+            return
+        bars, forecast = self.chart.bars(), self.chart.forecast
+        back, shown = self.chart.back, found.columns.history
+        if back:
+            bars = bars[: len(bars) - back]
+        if forecast is not None and forecast.as_of not in bars.dates[-shown:]:
+            forecast = None
+        if forecast is not None:
+            shown -= sum(day > forecast.as_of for day in bars.dates[-shown:])
+        name = self.chart.span or self.chart.period
+        self.notify(t("toast.exporting", self.language), timeout=2)
+        self.export_chart(self.detail.company, bars, forecast, max(1, shown), name, self.detail.simulated)
+
+    @work(thread=True, exit_on_error=False, group="export", description="export the chart")
+    def export_chart(
+        self,
+        company: Company,
+        bars: Series,
+        forecast: PathForecast | None,
+        shown: int,
+        name: str,
+        simulated: bool,
+    ) -> None:
+        stock = self.stock
+        try:
+            with _DRAWING:
+                files = export.chart(
+                    stock.home, company, bars, forecast, shown, name=name,
+                    language=self.language, up_colour=stock.up_colour, simulated=simulated,
+                )  # fmt: skip
+            self.post_message(Exported(files))
+        except Exception as error:
+            self.post_message(LoadFailed("export", error))

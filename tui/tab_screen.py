@@ -1,0 +1,71 @@
+"""What the tabs have in common: a top bar, a footer, their keys, and how they say what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from stockllm.tui.key_bar import KeyBar
+from stockllm.tui.keys import COMMON, Key
+from stockllm.tui.palette import Entry
+from stockllm.tui.strings import t
+from stockllm.tui.text import Language
+from stockllm.tui.top_bar import TopBar
+
+if TYPE_CHECKING:
+    from stockllm.tui.app import StockApp
+
+
+class TabScreen(Screen[None]):
+    """One tab. A subclass names its ``TAB`` and ``KEYS`` and composes its body."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-medium"), (150, "-wide"), (190, "-vast")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall"), (48, "-high")]  # noqa: RUF012
+
+    TAB: ClassVar[str] = ""
+    KEYS: ClassVar[tuple[Key, ...]] = ()
+    #: Texts under the keys of the help screen: how to read what is shown.
+    NOTES: ClassVar[tuple[str, ...]] = ()
+
+    language: reactive[Language] = reactive("zh")
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self.set_reactive(TabScreen.language, language)
+
+    @property
+    def stock(self) -> StockApp:
+        """The app, as what it is."""
+        return cast("StockApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.TAB).data_bind(TabScreen.language)
+        yield from self.body()
+        yield KeyBar((*self.KEYS, *COMMON)).data_bind(TabScreen.language)
+
+    def body(self) -> ComposeResult:
+        """What stands between the top bar and the footer."""
+        raise NotImplementedError
+
+    def entries(self) -> list[Entry]:
+        """Palette entries beyond the keys."""
+        return []
+
+    def on_screen_resume(self) -> None:
+        """The language may have changed while another tab was shown."""
+        self.language = self.stock.language
+
+    def report(self, error: Exception, title: str) -> None:
+        """One sentence in a toast under the text named ``title``; the log keeps the rest."""
+        self.stock.report(error, t(title, self.language))
+
+    def action_reload(self) -> None:
+        """Read again what is shown."""
+        raise NotImplementedError
+
+    def action_export(self) -> None:
+        """Write what is shown to a file."""
+        raise NotImplementedError
