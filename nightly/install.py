@@ -113,7 +113,8 @@ def _paths() -> tuple[Path, Path]:
 
 def _units(home: Home, at: time) -> tuple[tuple[Path, str], ...]:
     service, timer = _paths()
-    command = " ".join(map(_quoted, (sys.executable, "-m", "stockllm.cli.main", "refresh")))
+    words = (sys.executable, "-m", "stockllm.cli.main", "refresh")
+    command = " ".join(_quoted(word).replace("$", "$$") for word in words)  # a variable, in commands alone
     return (
         (
             service,
@@ -140,7 +141,7 @@ def _units(home: Home, at: time) -> tuple[tuple[Path, str], ...]:
 
 def _quoted(word: str) -> str:
     """A word as systemd reads it back."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 

@@ -79,7 +79,7 @@ def test_the_timer(program: Callable[[str, str], Path], home: Home, tmp_path: Pa
         in written["stockllm-refresh.timer"]
     )
     service = written["stockllm-refresh.service"]
-    assert r'Environment="STOCKLLM_HOME=' + f"{tmp_path}" + r'/a \"home\" with 100%% $$PACE"' in service
+    assert r'Environment="STOCKLLM_HOME=' + f"{tmp_path}" + r'/a \"home\" with 100%% $PACE"' in service
     assert f'ExecStart="{sys.executable}" "-m" "stockllm.cli.main" "refresh"' in service
     assert all(content in new.shown() for content in written.values())
     assert told.read_text().splitlines()[-2:] == [
