@@ -148,14 +148,13 @@ class CandleChart(Widget):
         """Where everything stands now; None where there is nothing to show."""
         if self.detail is None:
             return None
-        self._fit()
-        view = View(self.spacing, self.back, self.cross)
+        view = View(self.spacing, self.back, self._fit())
         return arrange(self.bars(), self.forecast, *self.size, view)
 
-    def _fit(self) -> None:
-        """Period and spacing for the span that is wanted: the finest bars that fit."""
+    def _fit(self) -> int | None:
+        """Period and spacing for the span that is wanted, the finest bars that fit; how many they are."""
         if not self.span or self.detail is None or not len(self.detail.series):
-            return
+            return None
         days = SPANS[self.span] or len(self.detail.series)
         since = self.detail.series.dates[-min(days, len(self.detail.series))]
         for period in PERIODS:
@@ -164,13 +163,14 @@ class CandleChart(Widget):
             forecast = self._wanted if period == "day" else None
             found = arrange(bars, forecast, *self.size, View(1))
             if found is None:
-                return
+                return None
             room = found.columns.history * found.columns.spacing + found.columns.left
             fitting = [spacing for spacing in SPACINGS if spacing * count <= room]
             if fitting or period == PERIODS[-1]:
                 self.set_reactive(CandleChart.period, period)
                 self.set_reactive(CandleChart.spacing, fitting[-1] if fitting else 1)
-                return
+                return count
+        return None
 
     # What the user does
 

@@ -94,11 +94,11 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class View:
     """How a chart is looked at: ``spacing`` cells a bar (None: the width decides), ``back`` bars left
-    out at the right, and the date under the crosshair."""
+    out at the right, and at most ``most`` bars in view (None: as many as there is room for)."""
 
     spacing: int | None = None
     back: int = 0
-    cross: date | None = None
+    most: int | None = None
 
 
 def future_sessions(series: Series, forecast: PathForecast | None) -> int:

@@ -80,7 +80,8 @@ def arrange(
     area = frame(width, height, _axis_width(series))
     back = min(view.back, len(series) - 1)
     future = 0 if back else plot.future_sessions(series, forecast)
-    columns = plot.columns(area.plot_width, len(series) - back, future, view.spacing)
+    sessions = min(len(series) - back, view.most or len(series))
+    columns = plot.columns(area.plot_width, sessions, future, view.spacing)
     picture = plot.picture(series, forecast, columns.history, back)
     return Arranged(area, columns, picture, plot.scale(picture.prices(), area.price_rows))
 

@@ -1,0 +1,261 @@
+"""The chart's keys: spans, periods, pan, crosshair, comparison, news, export."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from looking import WIDE, chart_text, market, shown, table_text, toasts
+from textual.pilot import Pilot
+
+from stockllm.data.paths import Home
+from stockllm.data.records import Article, Bar, PathForecast, Series
+from stockllm.data.store import Store
+from stockllm.tui.app import StockApp
+from stockllm.tui.chart import CandleChart
+from stockllm.tui.forecast_line import ForecastLine
+from stockllm.tui.news_screen import NewsScreen
+from stockllm.tui.outcome_line import OutcomeLine
+from stockllm.tui.periods import resample
+from stockllm.tui.quote import Quote
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+MakeApp = Callable[..., StockApp]
+
+
+def test_periods_keep_every_open_high_low_close_and_share(series: Series) -> None:
+    for period in ("week", "month", "quarter"):
+        made = resample(series, period)  # type: ignore[arg-type]
+        assert made.volume.sum() == series.volume.sum()
+        assert (made.open[0], made.close[-1]) == (series.open[0], series.close[-1])
+        assert (made.high.max(), made.low.min()) == (series.high.max(), series.low.min())
+        assert made.dates[-1] == series.dates[-1]
+        places = [series.dates.index(day) for day in made.dates]
+        assert np.array_equal(made.close, series.close[places])
+        first = [0, *(place + 1 for place in places[:-1])]
+        for n, (a, b) in enumerate(zip(first, places, strict=True)):
+            assert made.high[n] == series.high[a : b + 1].max()
+            assert made.open[n] == series.open[a]
+    mondays = {day - timedelta(days=day.weekday()) for day in series.dates}
+    assert len(resample(series, "week")) == len(mondays)
+    assert len(resample(series, "month")) == len({(day.year, day.month) for day in series.dates})
+    assert resample(series[:0], "week") is not None
+
+
+async def test_spans_and_periods_show_what_they_say(
+    home: Home, make_app: MakeApp, settle: Settle, series: Series
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        chart = market(app).chart
+        for span, words in (("1m", "日線 21 日"), ("3m", "日線 63 日"), ("1y", "週線"), ("all", "週線")):
+            await pilot.press("v")
+            await settle(pilot)
+            assert chart.span == span
+            assert words in chart_text(app), span
+        await pilot.press("m")
+        await settle(pilot)
+        assert f"月線 {len(resample(series, 'month'))} 月" in chart_text(app)
+        assert "預測 ▸" not in chart_text(app)
+        await pilot.press("w")
+        await settle(pilot)
+        assert f"週線 {len(resample(series, 'week'))} 週" in chart_text(app)
+        await pilot.press("d", "l")
+        await settle(pilot)
+        assert "days" in chart_text(app)
+        assert app._unsaved["dashboard"]["period"] == "day"
+
+
+async def test_the_chart_pans_to_both_ends_and_no_farther(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5, "plus", "plus")
+        await settle(pilot)
+        chart = market(app).chart
+        newest = chart_text(app)
+        assert "03/31" in newest
+        assert "預測 ▸" in newest
+        await pilot.press("left")
+        await settle(pilot)
+        assert 0 < chart.back < 10
+        assert "預測 ▸" not in chart_text(app)
+        await pilot.press(*["comma"] * 9)
+        await settle(pilot)
+        found = chart.arranged()
+        assert found is not None
+        assert found.picture.dates[0] == market(app).detail.series.dates[0]  # type: ignore[union-attr]
+        await pilot.press(*["full_stop"] * 9)
+        await settle(pilot)
+        assert chart_text(app) == newest
+        await pilot.press("left", "zero")
+        await settle(pilot)
+        assert chart_text(app) == newest
+
+
+async def test_the_crosshair_reads_out_each_day_and_the_view_follows(
+    home: Home, make_app: MakeApp, settle: Settle, bars: list[Bar]
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5, "x")
+        await settle(pilot)
+        chart = market(app).chart
+        assert chart.cross == bars[-1].date
+        await pilot.press("left", "left")
+        await settle(pilot)
+        read, bar = shown(app, Quote).splitlines()[1], bars[-3]
+        assert str(bar.date) in read
+        for cents in (bar.open, bar.high, bar.low, bar.close):
+            assert f"{cents / 100:,.0f}" in read
+        assert f"{bar.close / bars[-4].close - 1:+.2%}" in read
+        assert f"{bar.volume / 1000:,.0f}張" in read
+        assert str(bar.date) in chart_text(app)
+        await pilot.press(*["right"] * 4)
+        await settle(pilot)
+        assert chart.cross is not None
+        assert chart.cross > bars[-1].date
+        assert "80%" in shown(app, Quote)
+        await pilot.press(*["plus"] * 6, *["left"] * 20)
+        await settle(pilot)
+        assert chart.back > 0
+        assert str(chart.cross) in chart_text(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert chart.cross is None
+        assert "2026-03-31" in shown(app, Quote)
+        await pilot.click(CandleChart, offset=(20, 10))
+        await settle(pilot)
+        assert chart.cross is not None
+
+
+def earlier(forecast: PathForecast, bars: list[Bar], back: int) -> PathForecast:
+    """The forecast as it would have been made ``back`` sessions before the last bar."""
+    days = tuple(bar.date for bar in bars)
+    origin = len(days) - 1 - back
+    later = (days + forecast.dates)[origin + 1 : origin + 6]
+    moved = forecast.prices * (bars[origin].close / forecast.last_close)
+    return replace(
+        forecast,
+        as_of=days[origin],
+        dates=later,
+        last_close=bars[origin].close,
+        prices=np.rint(moved).astype(np.int32),
+    )
+
+
+async def test_an_older_forecast_is_held_against_what_came(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast, bars: list[Bar]
+) -> None:
+    with Store.open(home) as store:
+        for back in (20, 8, 2):
+            store.ledger.freeze(earlier(forecast, bars, back), "past")
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press("b")
+        await settle(pilot)
+        assert toasts(app) == ["這檔股票沒有更早的預測可以比對。"]
+        await pilot.press(*["down"] * 5)
+        await settle(pilot)
+        screen = market(app)
+        line = screen.query_one(OutcomeLine)
+        assert not line.display
+        await pilot.press("b")
+        await settle(pilot)
+        assert line.display
+        assert not screen.query_one(ForecastLine).display
+        assert "尚未到期" in shown(app, OutcomeLine)
+        await pilot.press("b")
+        await settle(pilot)
+        due = bars[-4]
+        assert str(due.date) in shown(app, OutcomeLine)
+        assert f"實際 {due.close / 100:,.0f}" in shown(app, OutcomeLine)
+        assert ("✓" in shown(app, OutcomeLine)) != ("✗" in shown(app, OutcomeLine))
+        found = screen.chart.arranged()
+        assert found is not None
+        assert len(found.picture.cone) == 6
+        await pilot.press("b", "b")
+        await settle(pilot)
+        assert str(bars[-21].date) in shown(app, OutcomeLine)
+        await pilot.press("B", "B")
+        await settle(pilot)
+        assert "尚未到期" in shown(app, OutcomeLine)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert screen.query_one(ForecastLine).display
+
+
+async def test_news_are_listed_with_age_and_source_and_open_in_the_browser(
+    home: Home, make_app: MakeApp, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(home) as store:
+        newest = store.news.articles("2330")[0]
+        store.news.put(
+            [
+                Article(
+                    "javascript:alert(1)", "假的", "Nobody", newest.published_at + timedelta(hours=1), "zh"
+                )
+            ],
+            "2330",
+        )
+    app = make_app(home)
+    opened: list[str] = []
+    monkeypatch.setattr(StockApp, "open_url", lambda _app, url, **_: opened.append(url))
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5)
+        await settle(pilot)
+        await pilot.press("n")
+        await settle(pilot)
+        assert isinstance(app.screen, NewsScreen)
+        text = table_text(app, "#news-list")
+        assert "經濟日報" in text
+        assert "3小時前" in text
+        await pilot.press("enter")
+        await settle(pilot)
+        assert opened == []
+        assert "javascript" in toasts(app)[0]
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        assert opened == [newest.url]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.screen is market(app)
+
+
+async def test_e_writes_what_is_shown_as_picture_and_table(
+    home: Home, make_app: MakeApp, settle: Settle, bars: list[Bar]
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5, "left")
+        await settle(pilot)
+        found = market(app).chart.arranged()
+        assert found is not None
+        await pilot.press("e")
+        await settle(pilot)
+        last = found.picture.dates[-1]
+        picture, table = (home.root / "exports" / f"2330-day-{last}.{kind}" for kind in ("png", "csv"))
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        with table.open(encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["date"] for row in rows] == [str(day) for day in found.picture.dates]
+        closes = {bar.date: bar.close / 100 for bar in bars}
+        assert all(float(row["close"]) == closes[date.fromisoformat(row["date"])] for row in rows)
+        assert str(picture) in toasts(app)[-1]
+        table.unlink()
+        (home.root / "exports" / f"2330-day-{last}.part").mkdir()
+        await pilot.press("e")
+        await settle(pilot)
+        assert "cannot be written" in toasts(app)[-1]
+        assert app.troubles[-1].sentence == toasts(app)[-1]
