@@ -220,19 +220,9 @@ def serve(exchange: Exchange, host: str, port: int, terms: Terms, ready: Callabl
     """
     listener = listen(host, port)
     log_to(exchange.store.home)
-    config = uvicorn.Config(
-        create_app(exchange, terms),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        http="h11",  # it bounds the size of a request's head
-        loop="asyncio",
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=10,
-        limit_concurrency=1000,
-    )
-    server = _Server(config, lambda: ready(host, listener.getsockname()[1]))
-    LOG.info("serving %s on %s port %d", exchange.name, host, listener.getsockname()[1])
+    taken = listener.getsockname()[1]
+    server = Server(exchange, terms, lambda: ready(host, taken))
+    LOG.info("serving %s on %s port %d", exchange.name, host, taken)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -243,11 +233,23 @@ def serve(exchange: Exchange, host: str, port: int, terms: Terms, ready: Callabl
         raise StockllmError(f"The server did not start; {exchange.store.home.logs}/exchange.log says why.")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, telling when it answers."""
+class Server(uvicorn.Server):
+    """uvicorn's server of an exchange; ``ready`` is called once it answers."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, exchange: Exchange, terms: Terms, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(exchange, terms),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                http="h11",  # it bounds the size of a request's head
+                loop="asyncio",
+                timeout_keep_alive=60,
+                timeout_graceful_shutdown=10,
+                limit_concurrency=1000,
+            )
+        )
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

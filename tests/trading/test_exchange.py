@@ -16,7 +16,7 @@ from stockllm.trading.exchange import Exchange, NoAccount, NotYet
 from stockllm.trading.proof import problems
 from stockllm.trading.rules import Order, Rules
 
-from .conftest import EVENING, EX_DATE, LAST, SESSIONS, bar
+from .conftest import EVENING, EX_DATE, LAST, SESSIONS, bar, dump
 
 Live = Callable[[str], tuple[Exchange, FakeClock]]
 
@@ -50,11 +50,7 @@ def test_buying_selling_and_settling(replay: Exchange) -> None:
 
 
 def test_refusals_change_nothing(replay: Exchange) -> None:
-    def dump() -> list[str]:
-        with replay.store.books.read() as books:
-            return list(books._raw.iterdump())
-
-    before = dump()
+    before = dump(replay)
     good = inside(replay)
     for order, reason in (
         (Order("9999", "buy", 1000, 10000), "code"),
@@ -72,7 +68,7 @@ def test_refusals_change_nothing(replay: Exchange) -> None:
         replay.cancel("someone", 7)
     with pytest.raises(NoAccount):
         replay.place("nobody", good)
-    assert dump() == before
+    assert dump(replay) == before
 
 
 def test_an_idempotency_key_books_once(replay: Exchange) -> None:
