@@ -46,6 +46,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def forecast_cache(self) -> Path:
+        """Forecasts of past evenings that backtests made; may be deleted at any time."""
+        return self.root / "cache" / "forecasts"
+
+    @property
     def refresh_lock(self) -> Path:
         """Held by the process that refreshes."""
         return self.root / "refresh.lock"

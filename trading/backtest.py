@@ -1,0 +1,383 @@
+"""A past period traded evening by evening, by the functions that trade live (docs/trading.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.records import PromptStyle, Series
+from stockllm.data.store import Store
+from stockllm.market.fees import trade_value
+from stockllm.trading import dealing
+from stockllm.trading.book import Book
+from stockllm.trading.brokers import BookBroker
+from stockllm.trading.engine import Fill, Step
+from stockllm.trading.figures import Day, Trade, daily_returns, interval, of_equity, of_trades
+from stockllm.trading.market_data import Market, load_market
+from stockllm.trading.policy import Advice, Plan, Policy
+from stockllm.trading.rules import Rules
+from stockllm.trading.strategies import advise, needs_forecast
+
+if TYPE_CHECKING:
+    from stockllm.market.calendar import TradingCalendar
+    from stockllm.trading.past_forecasts import PastForecasts
+
+#: What a backtest begins with: the university simulator's sum.
+CASH = 100_000_000
+#: How far back the evening before the period may lie: no holiday is longer.
+_LOOK_BACK = timedelta(days=30)
+
+#: Told (what is done, done, in all).
+Progress = Callable[[str, int, int], None]
+#: The verdicts of an evening by code.
+Adviser = Callable[[date], Mapping[str, Advice]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to trade: sessions from ``start`` to ``end``, both included, beginning with ``cash`` TWD."""
+
+    start: date
+    end: date
+    codes: tuple[str, ...]
+    strategy: str = "edge"
+    model: str = "auto"
+    policy: Policy = field(default_factory=Policy)
+    cash: int = CASH
+    horizon: int = 5
+    paths: int = 99
+    seed: int = 3407
+    prompt: PromptStyle = "compact"
+    settlement: int = 1
+
+    def check(self) -> None:
+        """UsageError for what cannot be traded."""
+        from stockllm.forecaster.forecast import LONGEST_HORIZON
+
+        needs_forecast(self.strategy)
+        if self.start > self.end:
+            raise UsageError(f"The period ends on {self.end}, before it starts on {self.start}.")
+        if not 0 < self.cash <= 10**15:
+            raise UsageError(f"A backtest cannot begin with {self.cash:,} TWD: give more than 0.")
+        if not 1 <= self.horizon <= LONGEST_HORIZON:
+            raise UsageError(f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {self.horizon}.")
+        if not 1 <= self.paths <= 10_000:
+            raise UsageError(f"The number of paths is 1 to 10,000, not {self.paths}.")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {self.seed}.")
+        if not 0 <= self.settlement <= 10:
+            raise UsageError(f"Proceeds settle after 0 to 10 sessions, not {self.settlement}.")
+
+
+@dataclass(slots=True)
+class Run:
+    """One account's way through the period. ``days[0]`` is the evening before it."""
+
+    days: list[Day]
+    trades: list[Trade] = field(default_factory=list)
+    held: list[Trade] = field(default_factory=list)
+    """What is still held at the end, as if sold at the last close, without a sale's charges."""
+    fills: list[Fill] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    """How often each kind of decision was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """A backtest that has ended. ``buy_and_hold`` went through the same sessions with the same cash.
+
+    ``seen`` says whether the model's training read days of the period, None where nobody can say, and
+    ``read_until`` up to when.
+    """
+
+    request: Request
+    run: Run
+    buy_and_hold: Run
+    simulated: bool
+    model: str | None
+    seen: bool | None
+    read_until: date | None
+    forecasts: dict[str, int]
+    ex_dates: int
+    """How many ex-dates of these companies in the period the store knows."""
+    sampled: PastForecasts | None
+    series: Mapping[str, Series]
+
+
+def backtest(
+    store: Store, request: Request, progress: Progress = lambda _what, _done, _total: None
+) -> Backtest:
+    """Trade the period of ``request`` on what the store holds.
+
+    :raises UsageError: a request that cannot be traded.
+    :raises NotEnoughHistory: no session in the period, or none before it.
+    :raises ModelUnavailable: the model cannot be had.
+    """
+    request.check()
+    calendar = store.calendar()
+    evening = _evening_before(store, calendar, request.start)
+    market = load_market(store, request.codes, request.start, request.end, calendar)
+    if not market.sessions:
+        last = store.bars.last_date()
+        raise NotEnoughHistory(
+            f"There is no session with prices from {request.start} to {request.end}; "
+            f"prices end on {last or 'no day at all'}: choose another period or import more."
+        )
+    series = {code: store.bars.series(code, end=request.end) for code in request.codes}
+    evenings = (evening, *market.sessions[:-1])
+    sampled, model, read_until = None, None, None
+    seen: bool | None = False
+    if needs_forecast(request.strategy):
+        from stockllm.forecaster.cutoffs import cutoff
+        from stockllm.forecaster.models import resolve_model
+        from stockllm.trading.past_forecasts import PastForecasts, Settings
+
+        ref = resolve_model(request.model, store.home)
+        settings = Settings(request.horizon, request.paths, request.seed, request.prompt)
+        sampled = PastForecasts(store, ref, settings, series, calendar, evening)
+        sampled.prepare(evenings, lambda done, total: progress("forecasts", done, total))
+        read = cutoff(ref, simulated=store.simulated)
+        model = ref.name if ref.adapter is None else f"{ref.name}+{ref.adapter}"
+        seen, read_until = read.seen(market.sessions[0]), read.day
+    run = trade(
+        market,
+        evening,
+        request,
+        adviser(request.strategy, series, sampled),
+        lambda done, total: progress("sessions", done, total),
+    )
+    return Backtest(
+        request,
+        run,
+        _buy_and_hold(market, evening, request, series),
+        store.simulated,
+        model,
+        seen,
+        read_until,
+        dict(sampled.counts) if sampled else {},
+        sum(row.code in series for row in store.ex_rights.rows(request.start, request.end)),
+        sampled,
+        series,
+    )
+
+
+def adviser(strategy: str, series: Mapping[str, Series], sampled: PastForecasts | None) -> Adviser:
+    """Verdicts on bars up to an evening, with the forecasts made on it."""
+
+    def on(evening: date) -> dict[str, Advice]:
+        found = {}
+        for code, whole in series.items():
+            known = whole.until(evening)
+            forecast = sampled.of(code, evening) if sampled is not None else None
+            made = advise(strategy, known, forecast)
+            if made is not None:
+                found[code] = made
+        return found
+
+    return on
+
+
+def trade(
+    market: Market,
+    evening: date,
+    request: Request,
+    advice: Adviser,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Run:
+    """Walk an account through all sessions of ``market``, deciding on each evening before one."""
+    policy = request.policy
+    rules = Rules("always", request.settlement, "refuse")
+    book = Book.start(market, evening, request.cash, discount=policy.discount, rules=rules)
+    broker = BookBroker(book)
+    run = Run([Day(evening, request.cash, 0)])
+    accounts = _Accounts()
+    peak = 0
+    while book.next_session is not None:
+        plan = dealing.plan(broker, market, advice(book.day), policy, book.day, peak)
+        peak = plan.standing.peak
+        for decision in plan.decisions:
+            run.reasons[decision.why] = run.reasons.get(decision.why, 0) + 1
+        sent = dealing.send(broker, plan)
+        step = book.advance()
+        accounts.take(step, book, plan)
+        run.fills += step.fills
+        run.days.append(_day(book, market, step, plan, sum(each.placed is not None for each in sent)))
+        progress(book.number, len(market.sessions))
+    run.trades, run.held = accounts.trades, list(accounts.left(book, market))
+    return run
+
+
+def document(made: Backtest) -> dict[str, Any]:
+    """The backtest for ``--json`` and the report."""
+    request, run, hold = made.request, made.run, made.buy_and_hold
+    mine, theirs = daily_returns(run.days), daily_returns(hold.days)
+    return {
+        "strategy": request.strategy,
+        "model": made.model,
+        "start": request.start.isoformat(),
+        "end": request.end.isoformat(),
+        "first_session": run.days[1].session.isoformat(),
+        "last_session": run.days[-1].session.isoformat(),
+        "sessions": len(run.days) - 1,
+        "codes": list(request.codes),
+        "simulated": made.simulated,
+        "seen": made.seen,
+        "read_until": made.read_until.isoformat() if made.read_until else None,
+        "policy": policy_document(request.policy),
+        "horizon": request.horizon,
+        "paths": request.paths,
+        "seed": request.seed,
+        "settlement": request.settlement,
+        "forecasts": made.forecasts,
+        "ex_dates": made.ex_dates,
+        **of_equity(run.days),
+        "return_interval": interval(mine),
+        "cash_return": 0.0,
+        "buy_and_hold": of_equity(hold.days) | {"return_interval": interval(theirs)},
+        "lead": of_equity(run.days)["return"] - of_equity(hold.days)["return"],
+        "lead_interval": interval(mine, theirs),
+        "scoring": of_trades(run.trades),
+        "decisions": dict(sorted(run.reasons.items())),
+        "equity": [
+            {
+                "date": day.session.isoformat(),
+                "equity": day.equity,
+                "shares": day.shares,
+                "buy_and_hold": other.equity,
+            }
+            for day, other in zip(run.days, hold.days, strict=True)
+        ],
+        "trades": [trade_document(each) for each in run.trades],
+        "held": [trade_document(each) for each in run.held],
+    }
+
+
+def policy_document(policy: Policy) -> dict[str, Any]:
+    """The limits for ``--json``."""
+    edge = policy.minimum_edge
+    return {
+        "position_cap": float(policy.position_cap),
+        "cash_floor": float(policy.cash_floor),
+        "stop": float(policy.stop),
+        "minimum_edge": None if edge is None else float(edge),
+        "odd_lots": policy.odd_lots,
+        "discount": float(policy.discount),
+    }
+
+
+def trade_document(each: Trade) -> dict[str, Any]:
+    """A trade for ``--json``."""
+    return {
+        "code": each.code,
+        "bought": each.bought.isoformat(),
+        "sold": each.sold.isoformat(),
+        "sessions": each.sessions,
+        "shares": each.shares,
+        "paid": each.paid,
+        "received": each.received,
+        "profit": each.profit,
+        "return": each.gain,
+        "stop": each.stop,
+    }
+
+
+def _evening_before(store: Store, calendar: TradingCalendar, start: date) -> date:
+    days = store.bars.days_with_bars(start - _LOOK_BACK, start - timedelta(days=1))
+    sessions = [day for day in days if calendar.is_session(day)]
+    if not sessions:
+        raise NotEnoughHistory(
+            f"There are no prices of the sessions before {start}, on which a backtest decides: "
+            "choose a later start or import more."
+        )
+    return sessions[-1]
+
+
+def _buy_and_hold(market: Market, evening: date, request: Request, series: Mapping[str, Series]) -> Run:
+    """Every company for an equal part of the cash, in lots and odd lots, kept to the end."""
+    policy = replace(
+        request.policy,
+        position_cap=Decimal(1) / len(request.codes),
+        cash_floor=Decimal(0),
+        stop=Decimal(1),
+        minimum_edge=None,
+        odd_lots=True,
+    )
+    return trade(market, evening, replace(request, policy=policy), adviser("hold", series, None))
+
+
+def _day(book: Book, market: Market, step: Step, plan: Plan, placed: int) -> Day:
+    shares = sum(
+        trade_value(held.shares, market.close(code, book.day) or 0)
+        for code, held in book.portfolio.holdings.items()
+    )
+    return Day(
+        book.day,
+        book.equity(),
+        shares,
+        sum(fill.charges.value for fill in step.fills),
+        sum(fill.charges.commission + fill.charges.tax for fill in step.fills),
+        sum(grant.cash for grant in step.grants),
+        placed,
+        len(step.fills),
+        plan.stopped,
+    )
+
+
+@dataclass(slots=True)
+class _Open:
+    """A purchase that is held: in which session it filled, what its shares have cost with charges."""
+
+    bought: date
+    number: int
+    shares: int
+    paid: int
+
+
+class _Accounts:
+    """Purchases matched with sales, for the table of trades."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, _Open] = {}
+        self.trades: list[Trade] = []
+
+    def take(self, step: Step, book: Book, plan: Plan) -> None:
+        """Count one session. What was sold of a company in it is one trade."""
+        for grant in step.grants:
+            self.open[grant.code].shares += grant.shares
+        stopped = {decision.code for decision in plan.decisions if decision.why == "stop"}
+        sold: dict[str, Trade] = {}
+        for fill in step.fills:
+            code, shares = fill.order.code, fill.order.shares
+            if fill.order.side == "buy":
+                mine = self.open.setdefault(code, _Open(book.day, book.number, 0, 0))
+                mine.shares += shares
+                mine.paid += fill.charges.paid
+                continue
+            mine = self.open[code]
+            paid = mine.paid * shares // mine.shares
+            mine.shares -= shares
+            mine.paid -= paid
+            if not mine.shares:
+                del self.open[code]
+            before = sold.get(code)
+            sold[code] = Trade(
+                code,
+                mine.bought,
+                book.day,
+                book.number - mine.number,
+                shares + (before.shares if before else 0),
+                paid + (before.paid if before else 0),
+                fill.charges.received + (before.received if before else 0),
+                code in stopped,
+            )
+        self.trades += sold.values()
+
+    def left(self, book: Book, market: Market) -> Iterator[Trade]:
+        """What is still held, at the last close."""
+        for code, mine in sorted(self.open.items()):
+            worth = trade_value(mine.shares, market.close(code, book.day) or 0)
+            yield Trade(code, mine.bought, book.day, book.number - mine.number, mine.shares, mine.paid, worth)
