@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from stockllm.cli import arguments
-from stockllm.cli.output import open_store, show, text
+from stockllm.cli.output import emit_json, open_store, show, text
 from stockllm.data.errors import UsageError
 
 
@@ -26,6 +26,7 @@ def calibrate(
     paths: int = typer.Option(48, "--paths", help="Futures to sample per forecast."),
     stride: int = typer.Option(4, "--stride", help="Forecast on every so-many-th evening."),
     seed: int = typer.Option(3407, "--seed"),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Fit the widths of a base model's paths and its pool with the naive walk; written beside its weights."""
     from stockllm.cli.windows import Counter, chosen
@@ -48,6 +49,13 @@ def calibrate(
             lambda done, total: progress(model.name, done, total),
         )  # fmt: skip
     made.calibration.write(model)
+    if as_json:
+        ratios = {"before": made.before, "after": made.after}
+        emit_json(
+            made.calibration.document()
+            | {key: dict(zip(map(str, HORIZONS), of, strict=True)) for key, of in ratios.items()}
+        )
+        return
     widths = ", ".join(f"{made.calibration.widths[h - 1]:g}" for h in HORIZONS)
     days = ", ".join(map(str, HORIZONS))
     before, after = (", ".join(f"{ratio:.3f}" for ratio in some) for some in (made.before, made.after))

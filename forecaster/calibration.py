@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +59,14 @@ class Calibration:
         """How many of so many paths the naive walk gives; never all of them."""
         return min(round(self.naive_share * paths), paths - 1)
 
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
     def write(self, folder: Path) -> None:
         """Put it beside the weights."""
-        document = asdict(self) | {"start": self.start.isoformat(), "end": self.end.isoformat()}
         part = folder / (CALIBRATION_FILE + ".part")
-        part.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        part.write_text(json.dumps(self.document(), indent=1) + "\n", "utf-8")
         part.replace(folder / CALIBRATION_FILE)
 
 

@@ -113,7 +113,12 @@ def test_no_universe(refused: Callable[..., str], tmp_path: Path) -> None:
 
 
 def test_calibrated_and_trained_again_on_more(
-    run: Run, refused: Callable[..., str], universe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    document: Callable[..., Any],
+    refused: Callable[..., str],
+    universe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The market is short: sixty days for both trainings and the calibration.
     monkeypatch.setattr(batches, "SHORTEST", 46)
@@ -135,6 +140,9 @@ def test_calibrated_and_trained_again_on_more(
     fitted = json.loads((twin / "calibration.json").read_text("utf-8"))
     assert len(fitted["widths"]) == 5
     assert (fitted["start"], fitted["end"]) == ("2026-03-16", "2026-03-31")
+    printed = document("calibrate", "--model", twin, *period, "--codes", "2330", "--json")
+    assert printed["widths"] == json.loads((twin / "calibration.json").read_text("utf-8"))["widths"]
+    assert printed["before"].keys() == printed["after"].keys() == {"1", "5"}
     again = ("evaluate", "--models", str(twin), "--horizon", "1", *period, "--codes", "2330")
     assert "so a period from 2026-03-16 on is no test" in refused(*again)
     result = run("pretrain", "--universe", universe, "--twin", twin, "--steps", 2, "--output-dir", whole)
