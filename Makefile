@@ -1,6 +1,6 @@
 # make demo   environment, simulated market, training, forecast, chart; the dashboard on a terminal
 # make test   everything CI runs
-# make bench  speed, as ratios within one run
+# make bench  speed and memory, as ratios within one run
 
 PYTHON ?= python3
 VENV := .venv

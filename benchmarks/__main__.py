@@ -1,6 +1,6 @@
-"""``make bench``: run every benchmark and print one table each.
+"""``make bench``: run every benchmark; those that compare forecasting share one table.
 
-``python -m benchmarks NAME...`` runs some of them.
+``python -m benchmarks NAME...`` runs some of them, ``python -m benchmarks.NAME`` one alone.
 """
 
 from __future__ import annotations
@@ -8,21 +8,35 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("sampling", "collectors", "nightly", "engine", "exchange")
+from benchmarks.figures import machine, show
+
+#: Each gives lines of the first table.
+COMPARED = ("sampling", "training", "evaluate", "memory")
+#: Each prints tables of its own.
+OTHERS = ("collectors", "nightly", "engine", "exchange")
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or NAMES
-    unknown = [name for name in wanted if name not in NAMES]
+    known = COMPARED + OTHERS
+    wanted = sys.argv[1:] or known
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         print(
-            f"There is no benchmark {', '.join(unknown)}: choose among {', '.join(NAMES)}.", file=sys.stderr
+            f"There is no benchmark {', '.join(unknown)}: choose among {', '.join(known)}.", file=sys.stderr
         )
         return 2
+    compared = [name for name in wanted if name in COMPARED]
+    if compared:
+        before = machine()
+        lines = [line for name in compared for line in importlib.import_module(f"benchmarks.{name}").lines()]
+        print("## forecasting\n")
+        show(lines)
+        print(f"\nbefore: {before}\nafter: {machine()}\n")
     for name in wanted:
-        print(f"## {name}\n")
-        importlib.import_module(f"benchmarks.{name}").main()
-        print()
+        if name in OTHERS:
+            print(f"## {name}\n")
+            importlib.import_module(f"benchmarks.{name}").main()
+            print()
     return 0
 
 

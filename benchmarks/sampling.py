@@ -7,82 +7,84 @@ is timed on some of the companies and scaled to all.
 
 from __future__ import annotations
 
-import time
-from datetime import date
+from collections.abc import Callable
 from typing import Any
+
+from benchmarks.figures import END, Line, machine, show, simulated_store, spent
 
 PATHS = 100
 HORIZON = 5
-GENERATED = 4
-END = date(2025, 12, 31)
+GENERATED = 2
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table of this benchmark alone."""
+    show(lines())
+    print(f"\n{machine()}")
+
+
+def lines() -> list[Line]:
+    """The comparison, ``generate`` timed before and after ours."""
+    ours, generate, windows = prepared()
+    ours(1)
+    generate(1)
+    before = spent(lambda: generate(GENERATED))
+    took = spent(lambda: ours(windows))
+    theirs = (before + spent(lambda: generate(GENERATED))) * (windows / GENERATED / 2)
+    tokens = windows * PATHS * HORIZON * 5
+    return [
+        Line(
+            f"sampling {windows} companies x {HORIZON} days x {PATHS} paths",
+            f"{took.wall:.1f} s, {tokens / took.wall:,.0f} tokens/s",
+            "`generate`, a company at a time",
+            f"{theirs.wall:.1f} s, {tokens / theirs.wall:,.0f} tokens/s",
+            theirs.wall / took.wall,
+            theirs.cpu / took.cpu,
+        )
+    ]
+
+
+def prepared() -> tuple[Callable[[int], object], Callable[[int], object], int]:
+    """Both ways, each to be called with a number of companies, and how many companies there are."""
     import torch
 
-    from stockllm.collectors.simulated import simulate
     from stockllm.forecaster.models import ModelRef, base_model_dir, load_model
     from stockllm.forecaster.sample import prompt_ids, sample
 
     loaded = load_model(ModelRef("llama", base_model_dir()))
-    windows = _windows(simulate(END, 120, 1))
-    ids = [torch.tensor([prompt_ids(loaded.tokenizer, window, "compact")]) for window in windows]
+    windows = _windows()
+    prompts = [torch.tensor([prompt_ids(loaded.tokenizer, window, "compact")]) for window in windows]
 
-    def generate(prompt: torch.Tensor) -> None:
-        loaded.model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            do_sample=True,
-            top_k=0,
-            num_return_sequences=PATHS,
-            min_new_tokens=5 * HORIZON,
-            max_new_tokens=5 * HORIZON,
-            pad_token_id=loaded.tokenizer.pad_token_id,
-        )
+    def generate(companies: int) -> None:
+        for prompt in prompts[:companies]:
+            loaded.model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                do_sample=True,
+                top_k=0,
+                num_return_sequences=PATHS,
+                min_new_tokens=5 * HORIZON,
+                max_new_tokens=5 * HORIZON,
+                pad_token_id=loaded.tokenizer.pad_token_id,
+            )
 
-    def ours() -> None:
-        sample(loaded.model, loaded.tokenizer, windows, paths=PATHS, seed=1)
+    def ours(companies: int) -> object:
+        return sample(loaded.model, loaded.tokenizer, windows[:companies], paths=PATHS, seed=1)
 
-    sample(loaded.model, loaded.tokenizer, windows[:1], paths=2, seed=1)
-    generate(ids[0])
-    theirs_first = _seconds(lambda: [generate(prompt) for prompt in ids[:GENERATED]])
-    ours_took = _seconds(ours)
-    theirs_second = _seconds(lambda: [generate(prompt) for prompt in ids[:GENERATED]])
-    theirs = (theirs_first + theirs_second) / 2 * len(windows) / GENERATED
-    tokens = len(windows) * PATHS * HORIZON * 5
-    print("| | seconds | tokens a second |\n| --- | --- | --- |")
-    print(f"| generate, a company at a time | {theirs:.1f} | {tokens / theirs:,.0f} |")
-    print(f"| stockllm | {ours_took:.1f} | {tokens / ours_took:,.0f} |")
-    print(f"\nratio {theirs / ours_took:.1f} ({torch.get_num_threads()} threads)")
+    return ours, generate, len(windows)
 
 
-def _seconds(work: Any) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _windows(market: Any) -> list[Any]:
+def _windows() -> list[Any]:
     """A window of each simulated company, ready to forecast."""
-    import tempfile
-    from pathlib import Path
-
-    from stockllm.collectors.simulated import write
-    from stockllm.data.paths import Home
-    from stockllm.data.store import Store
     from stockllm.forecaster.windows import open_window
 
-    with tempfile.TemporaryDirectory(prefix="stockllm-") as folder:
-        home = Home(Path(folder))
-        write(market, home)
-        with Store.open(home) as store:
-            dates = store.calendar().next_sessions(END, HORIZON)
-            return [
-                open_window(store.bars.series(company.code), company, 60, dates)
-                for company in store.companies()
-                if store.bars.span(company.code)
-            ]
+    with simulated_store(120) as store:
+        dates = store.calendar().next_sessions(END, HORIZON)
+        return [
+            open_window(store.bars.series(company.code), company, 60, dates)
+            for company in store.companies()
+            if store.bars.span(company.code)
+        ]
 
 
 if __name__ == "__main__":
