@@ -33,6 +33,7 @@ from stockllm.data.refreshes import RefreshStore
 from stockllm.data.requests import RequestStore
 from stockllm.data.runs import RunStore
 from stockllm.data.scores import ScoreStore
+from stockllm.data.sent_orders import SentOrderStore
 from stockllm.data.signals import SignalStore
 from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
@@ -60,6 +61,7 @@ class Store:
         self.collected = CollectedStore(database)
         self.ex_rights = ExRightStore(database)
         self.books = BookStore(database)
+        self.sent_orders = SentOrderStore(database)
         self.refreshes = RefreshStore(database)
 
     @classmethod
@@ -99,6 +101,15 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def is_empty(self) -> bool:
+        """Whether nothing has come in yet: no table has a row, the store's own notes on itself apart."""
+        tables = [table for table in schema.metadata.sorted_tables if table is not schema.meta]
+        with self._database.read() as connection:
+            return not any(
+                connection.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(table))))
+                for table in tables
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
