@@ -17,7 +17,6 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.reactive import reactive
-from textual.screen import Screen
 from textual.timer import Timer
 
 from stockllm.data.errors import StockllmError
@@ -121,8 +120,12 @@ class StockApp(App[None]):
         for name in TABS:
             self.add_mode(name, partial(self._tab, name))
 
-    def _tab(self, name: str) -> Screen[Any]:  # noqa: ARG002
-        """The screen of a tab, made when it is first opened."""
+    def _tab(self, name: str) -> TabScreen:
+        """The screen of a tab, made when it is first opened; only then is its code imported."""
+        if name == "ledger":
+            from stockllm.tui.ledger_screen import LedgerScreen
+
+            return LedgerScreen(self.language)
         where = self.settings.dashboard
         self.market = MarketScreen(
             self.home, self.language, self.forecaster, self.now, where, self.settings.lists

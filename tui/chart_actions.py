@@ -32,6 +32,10 @@ _DRAWING = threading.Lock()
 class ChartActions(TabScreen):
     """Zoom, pan, crosshair, spans, periods, comparison with older forecasts, news and export."""
 
+    #: The code of the selected company, whose ``detail`` may still be on its way.
+    selected: str = ""
+    _awaiting: Past | None = None
+
     detail: reactive[Detail | None] = reactive(None)
     #: The older forecast that is held against what came.
     past: reactive[Past | None] = reactive(None)
@@ -113,8 +117,18 @@ class ChartActions(TabScreen):
 
     @on(PastLoaded)
     def _past_loaded(self, message: PastLoaded) -> None:
-        if self.detail is not None and message.past.forecast.code == self.detail.company.code:
-            self.past = message.past
+        self._awaiting = message.past
+        self.compare_awaited()
+
+    def compare_awaited(self) -> None:
+        """Show the older forecast that was read, once its company is the one shown."""
+        past = self._awaiting
+        if past is not None and self.detail is not None:
+            if past.forecast.code == self.detail.company.code:
+                self.past = past
+                self._awaiting = None
+            elif past.forecast.code != self.selected:
+                self._awaiting = None
 
     def watch_past(self, past: Past | None) -> None:
         for line in self.query(ForecastLine):

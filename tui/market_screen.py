@@ -235,6 +235,7 @@ class MarketScreen(ChartActions, ListActions):
     def _detail_loaded(self, message: DetailLoaded) -> None:
         if message.detail.company.code == self.selected:
             self.detail = message.detail
+            self.compare_awaited()
 
     @on(DataStateLoaded)
     def _data_state_loaded(self, message: DataStateLoaded) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from textual.message import Message
 
 from stockllm.tui.board import Board, DataState, Detail, Marks, Past
+from stockllm.tui.ledger_core import Band, Chosen, Ledger
 
 
 @dataclass(eq=False)
@@ -88,3 +89,32 @@ class Exported(Message):
     """What was shown is in these files."""
 
     files: tuple[Path, ...]
+
+
+@dataclass(eq=False)
+class LedgerLoaded(Message):
+    """The ledger was read."""
+
+    ledger: Ledger
+
+
+@dataclass(eq=False)
+class LedgerChosen(Message):
+    """The ledger was filtered; ``record`` says in Chinese and English how the chosen ones did."""
+
+    chosen: Chosen
+    record: tuple[str, str]
+
+
+@dataclass(eq=False)
+class BandsLoaded(Message):
+    """The bands of some forecasts, by id."""
+
+    bands: dict[int, Band]
+
+
+@dataclass(eq=False)
+class Scored(Message):
+    """So many days were scored."""
+
+    days: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 WORDS: dict[str, tuple[str, str]] = {
     "app.simulated": (" SIMULATED 模擬資料 ", " SIMULATED 模擬資料 "),
     "tab.market": ("行情", "Market"),
+    "tab.ledger": ("預測", "Forecasts"),
     "look.dark": ("深色", "Dark"),
     "look.light": ("淺色", "Light"),
     "look.contrast": ("高對比", "High contrast"),

@@ -68,7 +68,7 @@ async def test_spans_and_periods_show_what_they_say(
         await pilot.press("d", "l")
         await settle(pilot)
         assert "days" in chart_text(app)
-        assert app._unsaved["dashboard"]["period"] == "day"
+        assert market(app).chart.period == "day"
 
 
 async def test_the_chart_pans_to_both_ends_and_no_farther(

@@ -1,0 +1,55 @@
+"""Words of the Forecasts tab."""
+
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    "ledger.as_of": ("截至", "As of"),
+    "ledger.due": ("到期", "Due"),
+    "ledger.company": ("股票", "Company"),
+    "ledger.model": ("模型", "Model"),
+    "ledger.band": ("80% 區間", "80% range"),
+    "ledger.came": ("實際", "Came"),
+    "ledger.days": ("天數", "Days"),
+    "ledger.error": ("誤差比", "Error"),
+    "ledger.none": ("還沒有預測：在行情分頁按 f 產生。", "No forecast yet: press f on the market tab."),
+    "ledger.count": ("{count} 筆", "{count} forecasts"),
+    "ledger.adapter": ("調校 {adapter}", "adapter {adapter}"),
+    "ledger.no_adapter": ("（無）", "(none)"),
+    "ledger.by.made": ("依截至日", "by date"),
+    "ledger.by.due": ("依到期日", "by due date"),
+    "ledger.by.code": ("依代號", "by code"),
+    "ledger.by.error": ("依誤差比", "by error"),
+    "curve.coverage": ("落在 80% 區間內的比例（應為 80%）", "Share inside the 80% range (80% is right)"),
+    "curve.ratio": (
+        "誤差 CRPS 與單純預測之比（低於 1 較好）",
+        "CRPS over the naive forecast's (below 1 is better)",
+    ),
+    "curve.none": ("還沒有評分過的預測。", "No forecast has been scored yet."),
+    "curve.uncounted": ("※ 含已知結果者", "* of days already known"),
+    "key.filter_ledger": ("篩選", "Filter"),
+    "key.model": ("模型", "Model"),
+    "key.adapter": ("調校", "Adapter"),
+    "key.order_ledger": ("排序", "Sort"),
+    "key.score": ("評分", "Score"),
+    "help.filter_ledger": ("以公司篩選：代號、中文或英文", "filter by company: code, Chinese or English"),
+    "help.model": ("只看下一個模型的預測", "forecasts of the next model only"),
+    "help.adapter": ("只看下一個調校（adapter）的預測", "forecasts of the next adapter only"),
+    "help.order_ledger": (
+        "下一種排序：截至日、到期日、代號、誤差比",
+        "sort by the next column: date, due date, code, error",
+    ),
+    "help.score": ("為已到期的預測評分", "score every day that has come"),
+    "help.clear_ledger": ("清除所有篩選", "clear all filters"),
+    "help.ledger": (
+        "✓ 到期日收盤落在 80% 區間內，✗ 在區間外，· 尚未到期。"
+        "誤差比是 CRPS 除以單純預測的 CRPS，低於 1 較好。Enter 在圖上比對。",
+        "✓ the close of the due day lay inside the 80% range, ✗ outside, · not yet due. Error is the CRPS"
+        " over the naive forecast's: below 1 is better. Enter compares it on the chart.",
+    ),
+    "help.counts": (
+        "灰色的預測是在結果已知之後才做的，或模型學過那些日子，不能證明什麼。",
+        "Greyed forecasts were made of days already known, or trained on: they prove nothing.",
+    ),
+    "toast.scoring": ("評分中…", "scoring…"),
+    "toast.scored": ("評分了 {days} 天", "{days} days scored"),
+}
