@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stockllm.cli.output import banner, counter, emit_json, open_store, show, table, text
+from stockllm.cli.output import banner, counter, emit_json, show, store_to_fill, table, text
 
 if TYPE_CHECKING:
     from stockllm.data.records import ImportReport
@@ -41,8 +41,7 @@ def import_(
             raise UsageError("A path is empty; nothing was imported: name a file or a folder.")
         if not os.path.exists(given):
             raise ImportFailed(f"There is no file or folder {given}; nothing was imported: check the path.")
-    store, settings = open_store(create=True)
-    with store:
+    with store_to_fill() as (store, settings):
         reports = import_paths(store, [Path(path) for path in paths], counter)
         simulated = store.simulated
     totals = _totals(reports)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -38,6 +39,36 @@ def open_store(*, create: bool = False) -> tuple[Store, Settings]:
     home = Home.locate()
     settings = Settings.load(home)
     return Store.open(home, create=create), settings
+
+
+@contextmanager
+def store_to_fill() -> Iterator[tuple[Store, Settings]]:
+    """The user's store, made where there is none; closed at the end.
+
+    A store that was made here and got nothing before an error is taken away again with its folders:
+    a command that was refused leaves no empty store for others to find.
+    """
+    from stockllm.data.paths import Home
+
+    home = Home.locate()
+    made = [path for path in (home.adapters, home.logs, home.root) if not path.exists()]
+    new = not home.store.exists()
+    store, settings = open_store(create=True)
+    useless = False
+    try:
+        with store:
+            try:
+                yield store, settings
+            except BaseException:
+                useless = new and store.is_empty()
+                raise
+    finally:
+        if useless:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                home.store.with_name(home.store.name + suffix).unlink(missing_ok=True)
+            for folder in made:
+                with suppress(OSError):  # somebody has put something there meanwhile
+                    folder.rmdir()
 
 
 def emit_json(document: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
-from stockllm.cli.output import banner, open_store, say, show, text
+from stockllm.cli.output import banner, open_store, say, show, store_to_fill, text
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
+    from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.forecaster.models import AdapterInfo
     from stockllm.forecaster.options import TrainOptions
@@ -108,9 +111,8 @@ def train(
     from stockllm.forecaster.train import train as fine_tune
     from stockllm.forecaster.windows import parse_tasks
 
-    store, settings = open_store(create=data_dir is not None)
-    language = settings.language
-    with store, Terminal() as terminal:
+    with _store(data_dir) as (store, settings), Terminal() as terminal:
+        language = settings.language
 
         def listen(event: TrainEvent) -> None:
             if not told:
@@ -156,7 +158,7 @@ def train(
             report_to=report_to,
         )
         if data_dir is not None:
-            _import(store, data_dir)
+            _import(store, data_dir, company_list_file)
         companies = _companies(store, company_list_file, choose_stock, options, language)
         options = replace(options, codes=tuple(company.code for company in companies))
         _show_result(fine_tune(store, options, listen), language)
@@ -192,12 +194,27 @@ def _companies(
     return list(found.values())
 
 
-def _import(store: Store, folder: Path) -> None:
+@contextmanager
+def _store(data_dir: Path | None) -> Iterator[tuple[Store, Settings]]:
+    """The store to train on: there already, unless prices are to be imported first."""
+    if data_dir is not None:
+        with store_to_fill() as opened:
+            yield opened
+        return
+    store, settings = open_store()
+    with store:
+        yield store, settings
+
+
+def _import(store: Store, folder: Path, company_list: Path | None) -> None:
+    from stockllm.collectors.company_list import check_company_list
     from stockllm.collectors.imports import import_path
     from stockllm.data.errors import ImportFailed
 
     if not folder.exists():
         raise ImportFailed(f"There is no folder {folder}; nothing was imported: check --data-dir.")
+    if company_list is not None:
+        check_company_list(company_list, store, folder)
     reports = import_path(store, folder)
     counts = {key: sum(getattr(r, key) for r in reports) for key in ("accepted", "unchanged", "quarantined")}
     say(

@@ -25,6 +25,25 @@ def resolve_company_list(path: Path, store: Store) -> list[Company]:
     where an entry names nothing that can be resolved.
     """
     path = Path(path)
+    return resolve_entries(_read(path), store, path.name)
+
+
+def check_company_list(path: Path, store: Store, prices: Path) -> None:
+    """Refuse a list that importing the folder ``prices`` cannot make right; writes nothing.
+
+    An import makes codes known, and names where there are company lists among its files. Raises what
+    `resolve_company_list` raises.
+    """
+    path = Path(path)
+    entries = _read(path)
+    if any(prices.rglob("*.json")):
+        return
+    named = [entry for entry in entries if not is_ordinary_share(code_of(entry))]
+    resolve_entries(named, store, path.name)
+
+
+def _read(path: Path) -> list[Mapping[str, Any]]:
+    """The entries of the company list at ``path``; ImportFailed where it is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -39,7 +58,7 @@ def resolve_company_list(path: Path, store: Store) -> list[Company]:
             f"{path} is no company list: it takes a JSON list of objects such as "
             '{"name_zh": "台積電"} or {"code": 3711}.'
         )
-    return resolve_entries(entries, store, path.name)
+    return entries
 
 
 def company_entries(document: object) -> list[Mapping[str, Any]] | None:

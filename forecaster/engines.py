@@ -106,6 +106,8 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
     """
     refuse_quantised(lora.load_in_4bit, lora.load_in_8bit)
     prepare_imports()
+    from safetensors import SafetensorError
+
     offline = not Path(base).is_dir() and not reach(str(base))
     cuda = _cuda()
     try:
@@ -115,7 +117,7 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
             with no_bars():
                 fresh = _load_unsloth if engine == "unsloth" else _load_peft
                 model, tokenizer = fresh(str(base), lora, cuda, offline)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelUnavailable(_why(base, error)) from error
     ensure_chat(tokenizer, base)
     for module in model.modules():

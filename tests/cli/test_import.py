@@ -53,6 +53,24 @@ def test_every_row_is_accounted_for(document: Callable[..., Any], folder: Path, 
         assert store.bars.count() == 6
 
 
+def test_a_first_import_that_is_refused_leaves_no_store(
+    refused: Callable[..., str], run: Callable[..., Any], folder: Path, tmp_path: Path, home_dir: Path
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("[{", encoding="utf-8")
+    refused("import", wrong, code=1)
+    assert not home_dir.exists()
+    # A folder that was there before stays, and so does a store with something in it.
+    home_dir.mkdir()
+    (home_dir / "settings.toml").write_text("", encoding="utf-8")
+    refused("import", wrong, code=1)
+    assert [path.name for path in home_dir.iterdir()] == ["settings.toml"]
+    assert run("import", folder).exit_code == 0
+    refused("import", wrong, code=1)
+    with Store.open(Home(home_dir), create=False) as store:
+        assert store.bars.count() == 6
+
+
 def test_importing_again_changes_nothing(document: Callable[..., Any], folder: Path, home_dir: Path) -> None:
     document("import", folder, "--json")
     (kind,) = document("import", folder, folder / "2330.csv", "--json")["kinds"]

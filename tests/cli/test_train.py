@@ -21,6 +21,11 @@ from stockllm.forecaster.windows import DEFAULT_TASKS, Task
 
 Command = Callable[..., Any]
 
+ONE_DAY = (
+    ",date,capacity,turnover,open,high,low,close,change,transaction\n"
+    "0,2025-01-02,100000,,1000.0,1010.0,995.0,1005.0,5.0,\n"
+)
+
 
 @pytest.fixture
 def asked(simulated_home: Home, monkeypatch: pytest.MonkeyPatch) -> list[TrainOptions]:
@@ -161,16 +166,53 @@ def test_prices_are_imported_first(run: Command, asked: list[TrainOptions], tmp_
     company.write_text('[{"code": "2330"}]', encoding="utf-8")
     prices = tmp_path / "prices"
     prices.mkdir()
-    (prices / "2330.csv").write_text(
-        ",date,capacity,turnover,open,high,low,close,change,transaction\n"
-        "0,2025-01-02,100000,,1000.0,1010.0,995.0,1005.0,5.0,\n",
-        encoding="utf-8",
-    )
+    (prices / "2330.csv").write_text(ONE_DAY, encoding="utf-8")
     result = run("train", "--data-dir", prices, "--company-list-file", company)
     # The store is simulated, and real prices must not join it.
     assert result.exit_code == 1
     assert "simulated" in result.stderr
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence", "code"),
+    [
+        ("[{", "is not valid JSON", 1),
+        ('{"code": 2330}', "is no company list", 1),
+        ('[{"name_zh": "沒有這家"}]', "沒有這家", 2),
+    ],
+)
+def test_a_wrong_list_costs_no_import_and_leaves_no_store(
+    refused: Callable[..., str], home_dir: Path, tmp_path: Path, given: str, sentence: str, code: int
+) -> None:
+    (tmp_path / "list.json").write_text(given, encoding="utf-8")
+    prices = tmp_path / "prices"
+    prices.mkdir()
+    (prices / "1101.csv").write_text(ONE_DAY, encoding="utf-8")
+    arguments = ("--data-dir", prices, "--company-list-file", tmp_path / "list.json")
+    assert sentence in refused("train", *arguments, code=code)
+    assert not home_dir.exists()
+
+
+def test_a_code_that_the_import_brings_may_be_listed(
+    run: Command, home_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[TrainOptions] = []
+
+    def train(store: Store, options: TrainOptions, progress: object) -> None:
+        heard.append(options)
+        raise training.UsageError("Far enough.")
+
+    monkeypatch.setattr(training, "train", train)
+    (tmp_path / "list.json").write_text('[{"code": 1101}]', encoding="utf-8")
+    prices = tmp_path / "prices"
+    prices.mkdir()
+    (prices / "1101.csv").write_text(ONE_DAY, encoding="utf-8")
+    run("train", "--data-dir", prices, "--company-list-file", tmp_path / "list.json")
+    assert heard[0].codes == ("1101",)
+    # What was imported before the refusal stays.
+    with Store.open(Home(home_dir), create=False) as store:
+        assert store.bars.count() == 1
 
 
 def test_resume_with_a_name_and_without(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def test_quantised_loading_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -
 def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=f"The model in {tmp_path} cannot be loaded"):
         load("peft", tmp_path, LORA)
+
+
+def test_weights_that_are_cut_short_are_said(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(tiny_model, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(ModelUnavailable, match=f"The model in {folder} cannot be loaded"):
+        load("peft", folder, LORA)
 
 
 def test_a_hub_model_that_cannot_be_reached_is_said_at_once(
