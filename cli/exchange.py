@@ -184,18 +184,18 @@ def serve(
             live = exchange.row(books).mode == "live"
         if live and every is not None:
             raise UsageError("The live exchange moves with the calendar: --every is for a replay.")
-        banner(store.simulated, language, err=True)
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            say(
-                text(
-                    "注意：此位址可由其他機器連線，而密碼以明文傳送；請只在可信任的網路使用。",
-                    "Note: other machines can reach this address, and passwords travel unencrypted: "
-                    "use it on a network you trust.",
-                    language,
-                )
-            )
 
         def ready(address: str, taken: int) -> None:
+            banner(store.simulated, language, err=True)
+            if host not in ("127.0.0.1", "localhost", "::1"):
+                say(
+                    text(
+                        "注意：此位址可由其他機器連線，而密碼以明文傳送；請只在可信任的網路使用。",
+                        "Note: other machines can reach this address, and passwords travel unencrypted: "
+                        "use it on a network you trust.",
+                        language,
+                    )
+                )
             shown = f"[{address}]" if ":" in address else address
             show(f"http://{shown}:{taken}/stock/api/v1")
             say(
