@@ -34,6 +34,7 @@ from stockllm.cli import (
     refresh,
     schedule,
     signals,
+    trade,
     train,
 )
 from stockllm.cli.output import say
@@ -50,6 +51,7 @@ GROUPS = (
     forecast,
     signals,
     ledger,
+    trade,
     exchange,
     evaluate,
     health,

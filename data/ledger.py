@@ -187,6 +187,17 @@ class LedgerStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row.id, _forecast(row))
 
+    def on(self, code: str, evening: date) -> PathForecast | None:
+        """The forecast of ``code`` made as of ``evening``: the one asked for last, else the last frozen."""
+        shown = sa.select(current_forecasts.c.forecast_id).where(current_forecasts.c.code == code)
+        query = sa.select(forecasts).where(forecasts.c.code == code, forecasts.c.as_of == evening)
+        query = query.order_by(
+            (forecasts.c.id == sa.func.coalesce(shown.scalar_subquery(), 0)).desc(), forecasts.c.id.desc()
+        ).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _forecast(row)
+
     def list(self, code: str | None = None, limit: int = 100) -> list[LedgerRow]:
         """The last ``limit`` forecasts, of ``code`` or of all, the last frozen first."""
         query = sa.select(*_SUMMARY).order_by(forecasts.c.id.desc()).limit(limit)

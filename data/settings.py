@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import date, time
+from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -44,6 +45,39 @@ class DashboardSettings(BaseModel):
     """The stretch of time in view, whatever the width; empty where the zoom decides."""
 
 
+class TradeSettings(BaseModel):
+    """How ``stockllm trade`` decides where its options do not say; docs/trading.md has the limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    broker: Literal["local", "ncku"] = "local"
+    """Who takes the orders: the store's own exchange, or a server with the university's protocol."""
+
+    account: str = ""
+    """The account to trade for."""
+
+    nightly: bool = False
+    """Whether a refresh trades for the account after the signals."""
+
+    strategy: str = "edge"
+    """Whose verdicts are acted upon."""
+
+    position_cap: Decimal = Field(default=Decimal("0.10"), gt=0, le=1)
+    """The part of the equity that one purchase may take."""
+
+    cash_floor: Decimal = Field(default=Decimal("0.05"), ge=0, le=1)
+    """The part of the equity that purchases must leave in cash."""
+
+    stop: Decimal = Field(default=Decimal("0.20"), gt=0, le=1)
+    """The fall of the equity from its peak at which everything is sold."""
+
+    minimum_edge: Decimal | Literal["off"] = Decimal(0)
+    """By how much a forecast's mean gain must exceed the round trip's cost; off does not ask."""
+
+    odd_lots: bool = True
+    """Whether less than a lot may be ordered."""
+
+
 class Settings(BaseSettings):
     """The settings, each with its default. A variable wins over the file."""
 
@@ -67,6 +101,9 @@ class Settings(BaseSettings):
     dashboard: DashboardSettings = DashboardSettings()
     """What the dashboard remembers."""
 
+    trade: TradeSettings = TradeSettings()
+    """How to trade."""
+
     model: str = Field(default="auto", min_length=1)
     """The model that forecasts where none is named."""
 
@@ -87,6 +124,12 @@ class Settings(BaseSettings):
 
     newsapi_url: str = "https://newsapi.org"
     """Where NewsAPI answers."""
+
+    ncku_url: str = "https://ciot.imis.ncku.edu.tw/stock/trading_api"
+    """Where the university's trading simulator answers, or another server with its protocol."""
+
+    ncku_password: SecretStr | None = None
+    """The password of the account there. Over http:// it travels unencrypted."""
 
     request_interval: float = Field(default=3.0, ge=0, le=3600)
     """Seconds between two requests to one site. Sooner, and the exchanges bar the caller."""
@@ -115,7 +158,7 @@ class Settings(BaseSettings):
     dashboard_schedule: bool = False
     """Whether the dashboard refreshes by the schedule while it is open, where nobody else does."""
 
-    @field_validator("newsapi_key", mode="after")
+    @field_validator("newsapi_key", "ncku_password", mode="after")
     @classmethod
     def _blank_is_absent(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
@@ -129,6 +172,15 @@ class Settings(BaseSettings):
             raise ValueError("an address such as https://example.org is needed")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("the address must begin with https://")
+        return value.strip().rstrip("/")
+
+    @field_validator("ncku_url")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        """An address without its last slash; the university's own server knows no encryption."""
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
+            raise ValueError("an address such as https://example.org/stock/api/v1 is needed")
         return value.strip().rstrip("/")
 
     @field_validator("refresh_at")

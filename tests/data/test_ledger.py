@@ -218,6 +218,18 @@ def test_latest_goes_by_the_day_it_speaks_from(store: Store) -> None:
     assert store.ledger.latest("2330", model="other") is None
 
 
+def test_of_one_evening(store: Store) -> None:
+    earlier = forecast(as_of=DAY - timedelta(1), seed=1)
+    first, second = forecast(seed=2), forecast(seed=3)
+    ids = [store.ledger.freeze(made, "d") for made in (first, earlier, second)]
+    assert (store.ledger.on("2330", DAY) or earlier).seed == 3
+    store.ledger.show("2330", ids[0])
+    assert (store.ledger.on("2330", DAY) or earlier).seed == 2
+    assert (store.ledger.on("2330", DAY - timedelta(1)) or first).seed == 1
+    assert store.ledger.on("2330", DAY + timedelta(1)) is None
+    assert store.ledger.on("2454", DAY) is None
+
+
 def test_list(store: Store) -> None:
     ids = [store.ledger.freeze(forecast(code=code), "d") for code in ("2330", "2454", "2330")]
     ids.append(store.ledger.freeze(forecast(seed=1, simulated=True), "d"))

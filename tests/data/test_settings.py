@@ -82,3 +82,29 @@ def test_a_wrong_variable(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOCKLLM_LANGUAGE", "fr")
     with pytest.raises(UsageError, match="STOCKLLM_LANGUAGE"):
         Settings.load(home)
+
+
+def test_how_to_trade(home: Home) -> None:
+    assert (Settings.load(home).trade.strategy, Settings.load(home).trade.nightly) == ("edge", False)
+    write(home, '[trade]\naccount = "me"\nposition_cap = 0.15\nminimum_edge = "off"\nnightly = true\n')
+    trade = Settings.load(home).trade
+    assert (trade.account, str(trade.position_cap), trade.minimum_edge) == ("me", "0.15", "off")
+
+
+@pytest.mark.parametrize("text", ["stop = 0", "position_cap = 1.5", 'broker = "other"', "lots = 3"])
+def test_limits_that_are_none(home: Home, text: str) -> None:
+    write(home, f"[trade]\n{text}\n")
+    with pytest.raises(UsageError, match="trade"):
+        Settings.load(home)
+
+
+def test_the_university_server(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKLLM_NCKU_URL", "http://192.0.2.1:8081/stock/api/v1/")
+    monkeypatch.setenv("STOCKLLM_NCKU_PASSWORD", "a-secret")
+    settings = Settings.load(home)
+    assert settings.ncku_url == "http://192.0.2.1:8081/stock/api/v1"
+    assert "a-secret" not in repr(settings)
+    monkeypatch.setenv("STOCKLLM_NCKU_URL", "http://me:word@192.0.2.1/stock")
+    with pytest.raises(UsageError) as refused:
+        Settings.load(home)
+    assert "word" not in str(refused.value)
