@@ -260,6 +260,7 @@ class Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; ``port`` 0 takes a free one. UsageError where it cannot be had."""
+    listener = None
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)
@@ -267,6 +268,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(1024)
     except (OSError, OverflowError) as error:
+        if listener is not None:
+            listener.close()
         cause = getattr(error, "strerror", None) or error
         raise UsageError(f"{host} port {port} cannot be used ({cause}): choose another --port.") from error
     return listener
