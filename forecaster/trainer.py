@@ -166,7 +166,7 @@ def follow(
     class Follow(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.began = (0, 0.0)
-            self.ended = (0, 0.0)
+            self.trained = (0, 0.0)
             self.told_to_stop = False
 
         def on_train_begin(self, _args: Any, state: Any, _control: Any, **_rest: Any) -> None:
@@ -177,7 +177,9 @@ def follow(
 
         def on_step_end(self, _args: Any, state: Any, control: Any, **_rest: Any) -> None:
             self._hear(state)
-            self.ended = (state.global_step, time.monotonic())
+            first, since = self.began
+            # Taken now: a validation after the last step moves ``began`` once more.
+            self.trained = (state.global_step - first, time.monotonic() - since)
             if stop.wanted:
                 control.should_save = control.should_training_stop = True
             if not control.should_log:
@@ -233,16 +235,16 @@ def follow(
             return before[step * per_step] - before[self.began[0] * per_step]
 
         def speed(self) -> dict[str, float]:
-            (first, since), (last, until) = self.began, self.ended
-            if last <= first or until <= since:
+            steps, seconds = self.trained
+            if not steps or seconds <= 0:
                 return {}
-            windows, tokens, padded = self._read(last).tolist()
+            windows, tokens, padded = self._read(self.began[0] + steps).tolist()
             return {
-                "windows_per_second": round(windows / (until - since), 2),
-                "tokens_per_second": round(tokens / (until - since), 1),
+                "windows_per_second": round(windows / seconds, 2),
+                "tokens_per_second": round(tokens / seconds, 1),
                 "padding": round(1 - tokens / padded, 4),
-                "steps": last - first,
-                "seconds": round(until - since, 2),
+                "steps": steps,
+                "seconds": round(seconds, 2),
             }
 
     following = Follow()

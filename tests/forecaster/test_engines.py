@@ -215,6 +215,45 @@ def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
         assert torch.allclose(one, learned[1][name], rtol=1e-3, atol=1e-7)
 
 
+def test_speed_counts_what_was_read_and_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stockllm.forecaster import trainer
+    from stockllm.forecaster.progress import StopRequest, TrainEvent
+
+    now = [100.0]
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    kept: list[Any] = []
+    running = SimpleNamespace(
+        train_dataset={"input_ids": [[1] * 10, [1] * 4, [1] * 6]},
+        batches=[[0], [2, 1], [0], [2, 2]],
+        args=SimpleNamespace(gradient_accumulation_steps=2),
+        add_callback=kept.append,
+    )
+    events: list[TrainEvent] = []
+    speed = trainer.follow(running, events.append, StopRequest())
+    (callback,) = kept
+    state = SimpleNamespace(global_step=0, max_steps=2)
+    control = SimpleNamespace(should_log=False)
+    assert speed() == {}
+    callback.on_train_begin(None, state, control)
+    for seconds in (2.0, 3.0):
+        now[0] += seconds
+        state.global_step += 1
+        callback.on_step_end(None, state, control)
+        now[0] += 50
+        callback.on_evaluate(None, state, control, {"eval_loss": 1.0, "eval_runtime": 50.0})
+    # Six windows of 10 + 6 + 4 and 10 + 6 + 6 tokens in five seconds; one batch was padded by two.
+    assert speed() == {
+        "windows_per_second": 1.2,
+        "tokens_per_second": 8.4,
+        "padding": round(1 - 42 / 44, 4),
+        "steps": 2,
+        "seconds": 5.0,
+    }
+    live = [event for event in events if event.state == "training"]
+    assert [event.windows_per_second for event in live] == [1.5, 1.2]
+    assert [event.tokens_per_second for event in live] == [10.0, 8.4]
+
+
 @pytest.mark.parametrize("able", [True, False])
 def test_a_cpu_computes_in_bfloat16_only_where_it_multiplies_in_it(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, able: bool
