@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from stockllm.data.book_rows import AccountRow
 from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import Company
 from stockllm.trading.access import Credential, NotAllowed, PasswordCheck, digest_of
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange import Advance, Exchange
 from stockllm.trading.writer import Writer
 
 T = TypeVar("T")
@@ -148,6 +148,6 @@ class Desk:
             self._names |= {company.code: company for company in self.exchange.store.companies()}
         return self._names.get(code) or Company.bare(code)
 
-    async def advance(self) -> Any:
+    async def advance(self) -> Advance | None:
         """Match the next session. NotYet where that cannot be done yet."""
-        return await self.call(self.exchange.advance)
+        return await asyncio.wrap_future(self.writer.submit(self.exchange.match))

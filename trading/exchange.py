@@ -301,7 +301,8 @@ class Exchange:
         """
         done: list[Advance] = []
         while to is None or self.day() < to:
-            matched = self._advance(to)
+            with self.store.books.write() as books:
+                matched = self.match(books, to)
             if matched is None:
                 break
             done.append(matched)
@@ -311,35 +312,37 @@ class Exchange:
                 break
         return done
 
-    def _advance(self, to: date | None) -> Advance | None:
-        """Match the next session; None where it comes after ``to``."""
-        with self.store.books.write() as books:
-            row = self.row(books)
-            evening = self._known(row)
-            session = self._due(row, evening.calendar, books, to)
-            if to is not None and session > to:
-                return None
-            number = row.number + 1
-            accounts = books.accounts(row.id)
-            held = {account.id: books.holdings(account.id) for account in accounts}
-            codes = {h.code for rows in held.values() for h in rows} | books.waiting_codes(row.id, session)
-            market = load_market(self.store, codes, session, session, evening.calendar)
-            filled = expired = paid = 0
-            for account in accounts:
-                done = self._step(books, row, account, held[account.id], market, session, number)
-                filled, expired = filled + len(done.fills), expired + len(done.expired)
-                paid += len(done.grants)
-            books.set_day(row.id, session, number)
-            books.log(
-                self.clock.now(),
-                row.id,
-                None,
-                "session",
-                session=session.isoformat(),
-                number=number,
-                filled=filled,
-                expired=expired,
-            )
+    def match(self, books: Books, to: date | None = None) -> Advance | None:
+        """``advance`` by one session within a transaction; None where that comes after ``to``.
+
+        NotYet comes before anything is written.
+        """
+        row = self.row(books)
+        evening = self._known(row)
+        session = self._due(row, evening.calendar, books, to)
+        if to is not None and session > to:
+            return None
+        number = row.number + 1
+        accounts = books.accounts(row.id)
+        held = {account.id: books.holdings(account.id) for account in accounts}
+        codes = {h.code for rows in held.values() for h in rows} | books.waiting_codes(row.id, session)
+        market = load_market(self.store, codes, session, session, evening.calendar)
+        filled = expired = paid = 0
+        for account in accounts:
+            done = self._step(books, row, account, held[account.id], market, session, number)
+            filled, expired = filled + len(done.fills), expired + len(done.expired)
+            paid += len(done.grants)
+        books.set_day(row.id, session, number)
+        books.log(
+            self.clock.now(),
+            row.id,
+            None,
+            "session",
+            session=session.isoformat(),
+            number=number,
+            filled=filled,
+            expired=expired,
+        )
         return Advance(session, len(accounts), filled, expired, paid)
 
     def _step(

@@ -85,7 +85,7 @@ async def _clockwork(desk: Desk, every: float | None) -> None:
     while True:
         await asyncio.sleep(LIVE_LOOK_S if every is None else every)
         try:
-            for done in await desk.advance():
+            if done := await desk.advance():
                 LOG.info("session %s: %d filled, %d expired", done.session, done.filled, done.expired)
         except NotYet:
             continue

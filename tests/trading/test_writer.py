@@ -7,14 +7,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from stockllm.data.book_rows import OrderRow
 from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused, StoreError
 from stockllm.data.store import Store
 from stockllm.trading.exchange import Exchange
+from stockllm.trading.proof import problems
+from stockllm.trading.rules import Order
 from stockllm.trading.writer import Writer
+
+from .conftest import SESSIONS
 
 AT = datetime(2025, 3, 3, tzinfo=UTC)
 
@@ -105,3 +111,24 @@ def test_who_hung_up_is_not_waited_for(writer: Writer, market_store: Store) -> N
     assert gone.cancel()
     go.set()
     assert writer.submit(lambda books: note(books, "next")).result(30) == "next"
+
+
+def test_sessions_and_orders_in_one_transaction(writer: Writer, replay: Exchange) -> None:
+    go = held(writer)
+    close = replay.store.bars.last_close("6166", replay.day())
+    assert close
+    order = Order("6166", "buy", 1, close)
+
+    def place(books: Books) -> OrderRow:
+        return replay.book(books, replay.account(books, "someone"), order)
+
+    jobs: list[Any] = [place, place, replay.match, place, replay.match, place]
+    futures = [writer.submit(job) for job in jobs]
+    go.set()
+    placed = [f.result(30) for f in futures if f.exception(30) is None]
+    sessions = [one.session for one in placed if isinstance(one, OrderRow)]
+    assert sessions[:2] == [SESSIONS[5]] * 2
+    assert set(sessions[2:]) <= {SESSIONS[6], SESSIONS[7]}, "each for the session after the last one matched"
+    assert replay.day() == SESSIONS[6]
+    assert {o.state for o in replay.orders("someone") if o.session <= SESSIONS[6]} <= {"filled", "expired"}
+    assert problems(replay) == []
