@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,11 +16,12 @@ from stockllm.trading import dealing
 from stockllm.trading.book import Book
 from stockllm.trading.brokers import BookBroker
 from stockllm.trading.engine import Fill, Step
-from stockllm.trading.figures import Day, Trade, daily_returns, interval, of_equity, of_trades
+from stockllm.trading.figures import Day, daily_returns, interval, of_equity, of_trades
 from stockllm.trading.market_data import Market, load_market
 from stockllm.trading.policy import Advice, Plan, Policy
 from stockllm.trading.rules import Rules
 from stockllm.trading.strategies import advise, needs_forecast
+from stockllm.trading.trades import Matcher, Trade
 
 if TYPE_CHECKING:
     from stockllm.market.calendar import TradingCalendar
@@ -194,7 +195,7 @@ def trade(
     book = Book.start(market, evening, request.cash, discount=policy.discount, rules=rules)
     broker = BookBroker(book)
     run = Run([Day(evening, request.cash, 0)])
-    accounts = _Accounts()
+    matched = Matcher()
     peak = 0
     while book.next_session is not None:
         plan = dealing.plan(broker, market, advice(book.day), policy, book.day, peak)
@@ -203,11 +204,12 @@ def trade(
             run.reasons[decision.why] = run.reasons.get(decision.why, 0) + 1
         sent = dealing.send(broker, plan)
         step = book.advance()
-        accounts.take(step, book, plan)
+        _match(matched, step, book, plan)
         run.fills += step.fills
         run.days.append(_day(book, market, step, plan, sum(each.placed is not None for each in sent)))
         progress(book.number, len(market.sessions))
-    run.trades, run.held = accounts.trades, list(accounts.left(book, market))
+    run.trades = matched.trades
+    run.held = matched.left(book.day, book.number, lambda code: market.close(code, book.day) or 0)
     return run
 
 
@@ -251,8 +253,8 @@ def document(made: Backtest) -> dict[str, Any]:
             }
             for day, other in zip(run.days, hold.days, strict=True)
         ],
-        "trades": [trade_document(each) for each in run.trades],
-        "held": [trade_document(each) for each in run.held],
+        "trades": [each.document() for each in run.trades],
+        "held": [each.document() for each in run.held],
     }
 
 
@@ -266,22 +268,6 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "minimum_edge": None if edge is None else float(edge),
         "odd_lots": policy.odd_lots,
         "discount": float(policy.discount),
-    }
-
-
-def trade_document(each: Trade) -> dict[str, Any]:
-    """A trade for ``--json``."""
-    return {
-        "code": each.code,
-        "bought": each.bought.isoformat(),
-        "sold": each.sold.isoformat(),
-        "sessions": each.sessions,
-        "shares": each.shares,
-        "paid": each.paid,
-        "received": each.received,
-        "profit": each.profit,
-        "return": each.gain,
-        "stop": each.stop,
     }
 
 
@@ -327,57 +313,13 @@ def _day(book: Book, market: Market, step: Step, plan: Plan, placed: int) -> Day
     )
 
 
-@dataclass(slots=True)
-class _Open:
-    """A purchase that is held: in which session it filled, what its shares have cost with charges."""
-
-    bought: date
-    number: int
-    shares: int
-    paid: int
-
-
-class _Accounts:
-    """Purchases matched with sales, for the table of trades."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, _Open] = {}
-        self.trades: list[Trade] = []
-
-    def take(self, step: Step, book: Book, plan: Plan) -> None:
-        """Count one session. What was sold of a company in it is one trade."""
-        for grant in step.grants:
-            self.open[grant.code].shares += grant.shares
-        stopped = {decision.code for decision in plan.decisions if decision.why == "stop"}
-        sold: dict[str, Trade] = {}
-        for fill in step.fills:
-            code, shares = fill.order.code, fill.order.shares
-            if fill.order.side == "buy":
-                mine = self.open.setdefault(code, _Open(book.day, book.number, 0, 0))
-                mine.shares += shares
-                mine.paid += fill.charges.paid
-                continue
-            mine = self.open[code]
-            paid = mine.paid * shares // mine.shares
-            mine.shares -= shares
-            mine.paid -= paid
-            if not mine.shares:
-                del self.open[code]
-            before = sold.get(code)
-            sold[code] = Trade(
-                code,
-                mine.bought,
-                book.day,
-                book.number - mine.number,
-                shares + (before.shares if before else 0),
-                paid + (before.paid if before else 0),
-                fill.charges.received + (before.received if before else 0),
-                code in stopped,
-            )
-        self.trades += sold.values()
-
-    def left(self, book: Book, market: Market) -> Iterator[Trade]:
-        """What is still held, at the last close."""
-        for code, mine in sorted(self.open.items()):
-            worth = trade_value(mine.shares, market.close(code, book.day) or 0)
-            yield Trade(code, mine.bought, book.day, book.number - mine.number, mine.shares, mine.paid, worth)
+def _match(matched: Matcher, step: Step, book: Book, plan: Plan) -> None:
+    stopped = {decision.code for decision in plan.decisions if decision.why == "stop"}
+    for grant in step.grants:
+        matched.grant(grant.code, grant.shares)
+    for fill in step.fills:
+        code, shares = fill.order.code, fill.order.shares
+        if fill.order.side == "buy":
+            matched.buy(code, shares, fill.charges.paid, book.day, book.number)
+        else:
+            matched.sell(code, shares, fill.charges.received, book.day, book.number, stop=code in stopped)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Sessions in a year.
-YEAR = 252
+from stockllm.trading.trades import YEAR, Trade
+
 #: The bootstrap: resamples, sessions in a block, and its seed.
 RESAMPLES, BLOCK, SEED = 2000, 10, 3407
 #: Fewer sessions than this and no interval is given.
@@ -20,38 +20,6 @@ FEWEST_DAYS = 2 * BLOCK
 ENOUGH_TRADES = 100
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """What was sold of a company in one session. Money in TWD, ``paid`` and ``received`` with charges.
-
-    ``sessions`` counts from the fill of the purchase to that of the sale. ``stop``: sold by the stop.
-    """
-
-    code: str
-    bought: date
-    sold: date
-    sessions: int
-    shares: int
-    paid: int
-    received: int
-    stop: bool = False
-
-    @property
-    def profit(self) -> int:
-        """TWD, after all charges."""
-        return self.received - self.paid
-
-    @property
-    def gain(self) -> float:
-        """The profit as a part of what was paid."""
-        return self.profit / self.paid
-
-    @property
-    def annualised(self) -> float:
-        """The gain at the university's measure: over sessions held, times 252."""
-        return self.gain / max(1, self.sessions) * YEAR
 
 
 @dataclass(frozen=True, slots=True)

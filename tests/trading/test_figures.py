@@ -7,7 +7,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from stockllm.trading.figures import Day, Trade, daily_returns, drawdowns, interval, of_equity, of_trades
+from stockllm.trading.figures import Day, daily_returns, drawdowns, interval, of_equity, of_trades
+from stockllm.trading.trades import Matcher, Trade
 
 
 def days(*equity: int, **more: int) -> list[Day]:
@@ -75,3 +76,17 @@ def test_neighbours_stay_together() -> None:
 
 def test_returns() -> None:
     assert daily_returns(days(100, 110, 99)).tolist() == pytest.approx([0.1, -0.1])
+
+
+def test_sales_are_matched_with_purchases() -> None:
+    matched = Matcher()
+    first, second, third = (date(2025, 3, day) for day in (3, 5, 10))
+    matched.buy("2330", 2000, 2_000_000, first, 1)
+    matched.buy("2317", 1000, 100_000, second, 3)
+    matched.grant("2330", 180)
+    matched.sell("2330", 2000, 2_100_000, third, 6)
+    matched.sell("2330", 180, 190_000, third, 6)
+    (trade,) = matched.trades
+    assert trade == Trade("2330", first, third, 5, 2180, 2_000_000, 2_290_000)
+    (held,) = matched.left(third, 6, lambda _: 12_000)
+    assert held == Trade("2317", second, third, 3, 1000, 100_000, 120_000)
