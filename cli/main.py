@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import (
+    backtest,
     calibrate,
     companies,
     demo,
@@ -53,6 +54,7 @@ GROUPS = (
     ledger,
     trade,
     exchange,
+    backtest,
     evaluate,
     health,
     doctor,

@@ -273,17 +273,25 @@ class _Evening:
         return round_to_tick(reference, way, table_of(code, self.standing.session)) or None
 
     def _affordable(self, code: str, price: Cents) -> int:
-        """Shares that the cap and the cash above the floor allow: lots, or an odd lot where that may be."""
+        """Shares that the cap and the cash above the floor allow, in lots or as an odd lot."""
         budget = min(self.cap, self.left)
         if budget <= 0:
             return 0
         lots = _most(code, price, budget, LOT, budget * 100 // (price * LOT), self.policy)
-        if lots or not self.policy.odd_lots:
+        if lots or self._unit(code, price) == LOT:
             return lots
         return _most(code, price, budget, 1, min(LOT - 1, budget * 100 // price), self.policy)
 
+    def _unit(self, code: str, price: Cents) -> int:
+        """The least that is bought: a share where a lot is more than the cap, else a lot.
+
+        So that what little cash is left buys no crumbs.
+        """
+        lot = charges("buy", code, LOT, price, discount=self.policy.discount).paid
+        return 1 if self.policy.odd_lots and lot > self.cap else LOT
+
     def _too_little(self, code: str, price: Cents) -> Decision:
-        one = 1 if self.policy.odd_lots else LOT
+        one = self._unit(code, price)
         need = charges("buy", code, one, price, discount=self.policy.discount).paid
         if self.left < need:
             return Decision(

@@ -66,6 +66,12 @@ def test_an_odd_lot_where_a_lot_is_too_much() -> None:
     assert (lots.orders, why(lots)) == ((), {"2330": "cap"})
 
 
+def test_what_cash_is_left_buys_no_crumbs() -> None:
+    plan = decide([advice("2330")], standing(free=600_000), {"2330": 20_000}, Policy())
+    assert (plan.orders, why(plan)) == ((), {"2330": "cash"})
+    assert "1,000 shares" in plan.decisions[0].reason_en
+
+
 def test_the_strongest_first_until_the_floor() -> None:
     asked = [advice(code, strength=s) for code, s in (("1", 0.1), ("2", 0.3), ("3", 0.2))]
     prices = dict.fromkeys("123", 10_000)
