@@ -21,10 +21,12 @@ from textual.timer import Timer
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
+from stockllm.tui import jobs
 from stockllm.tui.ascii import AsciiFilter, Charset
 from stockllm.tui.board import Forecaster, forecast_one
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.hosting import hosting
+from stockllm.tui.jobs import Job
 from stockllm.tui.keys import COMMON, bindings
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.palette import Entry, Palette, company_entries
@@ -66,7 +68,8 @@ class StockApp(App[None]):
     """The dashboard over the store of ``home``.
 
     ``settings`` are the user's, which ``settings_home`` keeps (``home`` itself where not given).
-    ``forecaster`` and ``now`` are what a test puts in the place of a model and of the clock.
+    ``forecaster``, ``now`` and ``command`` are what a test puts in the place of a model, of the clock
+    and of the command line.
     """
 
     TITLE = "stockllm"
@@ -99,12 +102,14 @@ class StockApp(App[None]):
         settings_home: Home | None = None,
         forecaster: Forecaster = forecast_one,
         now: Callable[[], datetime] = taipei_now,
+        command: Sequence[str] = jobs.COMMAND,
     ) -> None:
         self.home = home
         self.settings = settings
         self.settings_home = settings_home or home
         self.forecaster = forecaster
         self.now = now
+        self.command = tuple(command)
         self.troubles: deque[Trouble] = deque(maxlen=_TROUBLES)
         self._ascii = AsciiFilter(enabled=settings.charset == "ascii")
         self._unsaved: dict[str, Any] = {}
@@ -126,6 +131,10 @@ class StockApp(App[None]):
             from stockllm.tui.ledger_screen import LedgerScreen
 
             return LedgerScreen(self.language)
+        if name == "system":
+            from stockllm.tui.system_screen import SystemScreen
+
+            return SystemScreen(self.language)
         where = self.settings.dashboard
         self.market = MarketScreen(
             self.home, self.language, self.forecaster, self.now, where, self.settings.lists
@@ -241,6 +250,12 @@ class StockApp(App[None]):
         except Exception as error:
             self.call_from_thread(self.report, error, t("toast.no_browser", self.language, url=url))
 
+    # What it starts
+
+    def start_job(self, name: str, arguments: Sequence[str]) -> Job:
+        """Start a command of stockllm for this home; for a worker, as it waits for the system."""
+        return jobs.start(self.home, name, arguments, self.command)
+
     # What it remembers
 
     def remember(self, changes: Mapping[str, Any]) -> None:
@@ -290,6 +305,16 @@ class StockApp(App[None]):
         self.troubles.append(Trouble(self.now(), title, sentence))
         self.notify(sentence, title=title, severity="error", markup=False)
 
+    def _fatal_error(self) -> None:
+        """A fault of our own ends the dashboard with one sentence; the traceback is for the log.
+
+        Textual would print it, with the values of all variables, the user's keys among them.
+        """
+        error = self._exception or RuntimeError("unknown")
+        log.critical("the dashboard broke", exc_info=error)
+        kind, path = type(error).__name__, str(self.home.logs / "tui.log")
+        self.panic(t("toast.broke", self.language, kind=kind, log=path))
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command ``stockllm-tui``. Exit codes: 0 left by the user, 1 could not start, 2 wrong usage."""
@@ -314,7 +339,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     home = here if inside else Home.locate(demo=options.demo)
     _log_to(home)
     with hosting(home, settings):
-        StockApp(home, settings, settings_home=here).run()
+        app = StockApp(home, settings, settings_home=here)
+        app.run()
+    sys.exit(app.return_code or 0)
 
 
 def _log_to(home: Home) -> None:

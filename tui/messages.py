@@ -8,7 +8,9 @@ from pathlib import Path
 from textual.message import Message
 
 from stockllm.tui.board import Board, DataState, Detail, Marks, Past
+from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
+from stockllm.tui.system_core import StoreState, SystemState
 
 
 @dataclass(eq=False)
@@ -118,3 +120,31 @@ class Scored(Message):
     """So many days were scored."""
 
     days: int
+
+
+@dataclass(eq=False)
+class SystemLoaded(Message):
+    """Refreshes, sites and logs were read."""
+
+    state: SystemState
+
+
+@dataclass(eq=False)
+class StoreStateLoaded(Message):
+    """The store was examined."""
+
+    state: StoreState
+
+
+@dataclass(eq=False)
+class Planned(Message):
+    """What a refresh would ask for, in words."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Started(Message):
+    """A command was started as a process of its own."""
+
+    job: Job

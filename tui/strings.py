@@ -6,10 +6,15 @@ come from where the error was raised, and reasons of signals carry both language
 
 from __future__ import annotations
 
-from stockllm.tui import words, words_ledger, words_market
+from stockllm.tui import words, words_ledger, words_market, words_system
 from stockllm.tui.text import Language
 
-TABLE: dict[str, tuple[str, str]] = {**words.WORDS, **words_market.WORDS, **words_ledger.WORDS}
+TABLE: dict[str, tuple[str, str]] = {
+    **words.WORDS,
+    **words_market.WORDS,
+    **words_ledger.WORDS,
+    **words_system.WORDS,
+}
 
 
 def t(key: str, language: Language, **figures: object) -> str:

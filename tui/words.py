@@ -6,6 +6,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "app.simulated": (" SIMULATED 模擬資料 ", " SIMULATED 模擬資料 "),
     "tab.market": ("行情", "Market"),
     "tab.ledger": ("預測", "Forecasts"),
+    "tab.system": ("系統", "System"),
     "look.dark": ("深色", "Dark"),
     "look.light": ("淺色", "Light"),
     "look.contrast": ("高對比", "High contrast"),
@@ -146,6 +147,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "toast.list_there": ("已經有清單「{name}」。", "There is a list “{name}” already."),
     "toast.list_with": ("{code} 已加入「{name}」", "{code} is in “{name}” now"),
     "toast.list_without": ("{code} 已移出「{name}」", "{code} is no longer in “{name}”"),
+    "toast.broke": (
+        "儀表板因程式錯誤而關閉（{kind}），詳情寫在 {log}；資料沒有受損，可以重新開啟。",
+        "The dashboard closed over a fault of its own ({kind}); the details are in {log}. No data is harmed:"
+        " open it again.",
+    ),
     "toast.up_red": ("紅漲綠跌", "Red is up"),
     "toast.up_green": ("綠漲紅跌", "Green is up"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -179,9 +179,14 @@ def no_forecast(home: Home, code: str, progress: Callable[[int, int], None]) -> 
 def make_app() -> Callable[..., StockApp]:
     """Apps with the tests' clock and without a model."""
 
-    def make(home: Home, forecaster: Forecaster = no_forecast, **settings: object) -> StockApp:
+    def make(
+        home: Home,
+        forecaster: Forecaster = no_forecast,
+        command: Sequence[str] = ("/a/test/starts/nothing",),
+        **settings: object,
+    ) -> StockApp:
         found = Settings.load(home).model_copy(update=settings)
-        return StockApp(home, found, forecaster=forecaster, now=lambda: NOW)
+        return StockApp(home, found, forecaster=forecaster, now=lambda: NOW, command=command)
 
     return make
 

@@ -15,6 +15,7 @@ from stockllm.tui import board
 from stockllm.tui.app import StockApp, main
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.quote import Quote
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
@@ -164,3 +165,20 @@ def test_help_and_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--no-such-flag"])
     assert stopped.value.code == 2
+
+
+def test_a_fault_of_our_own_ends_in_one_sentence_and_not_in_a_traceback(
+    home: Home, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_quote: Quote) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(Quote, "render", broken)
+    app = make_app(home)
+    app.run(headless=True, size=(120, 40))
+    said = "".join(capfd.readouterr())
+    assert app.return_code == 1
+    assert "ZeroDivisionError" in said
+    assert "tui.log" in said
+    assert "Traceback" not in said
+    assert "nobody foresaw this" not in said

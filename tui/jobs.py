@@ -1,0 +1,97 @@
+"""Commands of stockllm as processes of their own, which go on when the dashboard closes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stockllm.data.errors import StockllmError
+
+if TYPE_CHECKING:
+    from stockllm.data.paths import Home
+
+#: How the command line is called.
+COMMAND: tuple[str, ...] = (sys.executable, "-m", "stockllm.cli.main")
+
+
+class JobFailed(StockllmError):
+    """A command that the dashboard started ended with an error; the message is its last sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A running command; ``log`` holds all that it says."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self) -> bool:
+        """Whether it has ended; asks the system and does not wait."""
+        return self.process.poll() is not None
+
+    def failure(self) -> JobFailed | None:
+        """The error it ended with; None where it did what it should, or was stopped by a signal."""
+        code = self.process.poll()
+        if not code or code in (-signal.SIGTERM, -signal.SIGINT):
+            return None
+        said = last_sentence(self.log)
+        return JobFailed(
+            said or f"`stockllm {self.name}` ended with exit code {code}: its log is {self.log}."
+        )
+
+
+def start(home: Home, name: str, arguments: Sequence[str], command: Sequence[str] = COMMAND) -> Job:
+    """Start a command for ``home`` in a session of its own. JobFailed where that cannot be done."""
+    try:
+        home.ensure()
+        log = home.logs / f"{name}-from-dashboard.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                (*command, *arguments),
+                env=os.environ | {"STOCKLLM_HOME": str(home.root)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C, or the end of the terminal, is for the dashboard.
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise JobFailed(
+            f"`stockllm {name}` cannot be started ({error.strerror}): start it in a terminal."
+        ) from error
+    return Job(name, process, log)
+
+
+def stop(pid: int) -> None:
+    """Ask a process to end as Ctrl-C would. JobFailed where it is not ours, nothing where it is gone."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise JobFailed(f"Process {pid} belongs to another user: stop it where it was started.") from error
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a text file; none where it is not there. Reads its end alone."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - lines * 400))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-lines:]
+
+
+def last_sentence(path: Path) -> str:
+    """What a command said last, without the word that marks an error."""
+    said = [line.strip() for line in tail(path, 40) if line.strip()]
+    return said[-1].removeprefix("Error: ").removeprefix("錯誤：") if said else ""

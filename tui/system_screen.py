@@ -1,0 +1,298 @@
+"""The System tab: how fresh the data is, what refreshes did, what they may ask, and what went wrong."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.reactive import reactive
+from textual.timer import Timer
+from textual.widgets import Static
+
+from stockllm.data.refreshes import RefreshRow
+from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
+from stockllm.tui import jobs, text
+from stockllm.tui import system_core as core
+from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.board import NothingToShow
+from stockllm.tui.jobs import Job
+from stockllm.tui.keys import Key, bindings
+from stockllm.tui.messages import Exported, LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
+from stockllm.tui.strings import t
+from stockllm.tui.system_core import StoreState, SystemState
+from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
+from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.table import Table
+
+KEYS = (
+    Key("u", "u", "screen.refresh_now", "refresh_now"),
+    Key("x", "x", "screen.stop", "stop_refresh"),
+    Key("p", "p", "screen.pane(1)", "pane"),
+    Key("P", "P", "screen.pane(-1)", "pane_back", footer=False),
+    Key("tab", "Tab", "app.focus_next", "focus"),
+)
+
+#: What to call a failure, by the group of the worker.
+_FAILED = {
+    "start": "toast.refresh_failed",
+    "plan": "toast.refresh_failed",
+    "export": "toast.export_failed",
+}
+
+#: How often what is under way is looked at.
+_LOOK_S = 1.0
+
+
+class SystemScreen(TabScreen):
+    """Freshness at the left; refresh, requests, quarantine and log take turns at the right."""
+
+    TAB = "system"
+    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    NOTES = ("help.system",)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "system")
+
+    pane: reactive[str] = reactive(PANES[0])
+
+    state: SystemState | None = None
+    store_state: StoreState | None = None
+    job: Job | None = None
+
+    def body(self) -> ComposeResult:
+        yield Static(id="system-line", markup=False)
+        with Horizontal(id="system", classes=f"show-{PANES[0]}"):
+            yield Table(id="freshness", classes="pane")
+            with Vertical(id="right"):
+                yield Static(id="pane-title", markup=False)
+                yield Table(id="pane")
+
+    def on_mount(self) -> None:
+        self.steps_of = ""
+        self._clock: Timer = self.set_interval(_LOOK_S, self._look, pause=True)
+        self.query_one("#pane", Table).focus()
+        self.show()
+        self.action_reload()
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self.state is not None:
+            self.load_system()
+
+    # Reading, each in a thread of its own
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="system", description="read the state")
+    def load_system(self) -> None:
+        try:
+            self.post_message(SystemLoaded(core.load_system(self.stock.home, self.stock.now())))
+        except Exception as error:
+            self.post_message(LoadFailed("system", error))
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="health", description="examine the store")
+    def load_store_state(self) -> None:
+        try:
+            self.post_message(StoreStateLoaded(core.load_store_state(self.stock.home, self.stock.now())))
+        except Exception as error:
+            self.post_message(LoadFailed("health", error))
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="plan", description="plan a refresh")
+    def plan(self) -> None:
+        try:
+            lines = core.plan_refresh(self.stock.home, self.stock.now(), self.language)
+            self.post_message(Planned(tuple(lines)))
+        except Exception as error:
+            self.post_message(LoadFailed("plan", error))
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="start", description="start a refresh")
+    def start(self) -> None:
+        try:
+            self.post_message(Started(self.stock.start_job("refresh", ["refresh"])))
+        except Exception as error:
+            self.post_message(LoadFailed("start", error))
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export freshness")
+    def export(self, state: StoreState) -> None:
+        try:
+            path = core.export_state(self.stock.home, state, self.stock.now())
+            self.post_message(Exported((path,)))
+        except Exception as error:
+            self.post_message(LoadFailed("export", error))
+
+    # What the threads report
+
+    @on(SystemLoaded)
+    def _system_loaded(self, message: SystemLoaded) -> None:
+        was = self.state.holder if self.state else None
+        self.state = message.state
+        if self.job is not None and self.job.ended():
+            failure, self.job = self.job.failure(), None
+            if failure is not None:
+                self.report(failure, "toast.refresh_failed")
+        if was is not None and message.state.holder is None:
+            self.load_store_state()
+            self.stock.market.load_board()
+        if message.state.holder is None and self.job is None:
+            self._clock.pause()
+        else:
+            self._clock.resume()
+        self.show()
+
+    @on(StoreStateLoaded)
+    def _store_state_loaded(self, message: StoreStateLoaded) -> None:
+        self.store_state = message.state
+        self.show()
+
+    @on(Planned)
+    def _planned(self, message: Planned) -> None:
+        question = "\n".join([*message.lines, "", t("system.really", self.language)])
+        self.app.push_screen(ConfirmScreen(self.language, question), self._answered)
+
+    def _answered(self, yes: bool | None) -> None:
+        if yes:
+            self.start()
+
+    @on(Started)
+    def _started(self, message: Started) -> None:
+        self.job = message.job
+        self.notify(t("toast.refresh_started", self.language), timeout=3)
+        self._clock.resume()
+
+    @on(Exported)
+    def _exported(self, message: Exported) -> None:
+        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
+
+    @on(LoadFailed)
+    def _failed(self, message: LoadFailed) -> None:
+        if isinstance(message.error, NothingToShow):
+            self.query_one("#system-line", Static).update(str(message.error))
+            return
+        titles = {
+            "start": "toast.refresh_failed",
+            "plan": "toast.refresh_failed",
+            "export": "toast.export_failed",
+        }
+        self.report(message.error, titles.get(message.group, "toast.load_failed"))
+
+    def _look(self) -> None:
+        if self.is_current:
+            self.load_system()
+
+    # What the user does
+
+    def action_refresh_now(self) -> None:
+        """Say what a refresh would ask for, and start one if the user says yes."""
+        if self.state is not None and self.state.holder is not None:
+            self.notify(t("toast.refresh_runs", self.language), severity="warning")
+        else:
+            self.plan()
+
+    def action_stop(self) -> None:
+        """Ask, and stop the refresh that runs."""
+        holder = self.state.holder if self.state else None
+        if holder is None or not holder.pid:
+            self.notify(t("toast.no_refresh", self.language), severity="warning")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                try:
+                    jobs.stop(holder.pid)
+                except jobs.JobFailed as error:
+                    self.report(error, "toast.refresh_failed")
+
+        question = t("system.stop", self.language, who=holder.who, pid=holder.pid)
+        self.app.push_screen(ConfirmScreen(self.language, question), answered)
+
+    def action_pane(self, step: int) -> None:
+        """The next of the panes at the right."""
+        panes = PANES if self.has_class("-narrow") else tuple(p for p in PANES if p != "freshness")
+        now = panes.index(self.pane) if self.pane in panes else 0
+        self.pane = panes[(now + step) % len(panes)]
+
+    def action_reload(self) -> None:
+        """Read everything again."""
+        self.load_system()
+        self.load_store_state()
+
+    def action_export(self) -> None:
+        """The freshness of every company, as CSV."""
+        if self.store_state is None:
+            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
+        else:
+            self.export(self.store_state)
+
+    @on(Table.Picked, "#freshness")
+    def _company(self, message: Table.Picked) -> None:
+        self.stock.action_company(message.key)
+
+    @on(Table.Picked, "#pane")
+    def _refresh_picked(self, message: Table.Picked) -> None:
+        if self.pane == "refresh" and message.key.startswith("refresh-"):
+            id = message.key.removeprefix("refresh-")
+            self.steps_of = "" if self.steps_of == id else id
+            self.show()
+
+    # Showing
+
+    def watch_language(self) -> None:
+        if self.query(Table):
+            self.show()
+
+    def watch_pane(self) -> None:
+        for box in self.query("#system"):
+            box.set_classes(f"show-{self.pane}")
+            self.show()
+            shown = "#freshness" if self.pane == "freshness" else "#pane"
+            self.query_one(shown, Table).focus()
+
+    def show(self) -> None:
+        """Everything, in the language of the screen."""
+        language = self.language
+        freshness_table(self.query_one("#freshness", Table), self.store_state, language)
+        table = self.query_one("#pane", Table)
+        if self.pane != "freshness":
+            troubles = tuple(self.stock.troubles)
+            fill_pane(table, self.pane, self.state, self.store_state, troubles, self.steps_of, language)
+        self.query_one("#pane-title", Static).update(self._titles())
+        if self.state is not None:
+            self.query_one("#system-line", Static).update(" · ".join(self._line(self.state)))
+
+    def _titles(self) -> Content:
+        """The panes' names, the one shown in bright."""
+        pieces: list[tuple[str, str]] = []
+        for pane in PANES:
+            if pane != "freshness" or self.has_class("-narrow"):
+                look = "bold $forecast" if pane == self.pane else "$text-quiet"
+                pieces += [(t(f"pane.{pane}", self.language), look), ("  ", "")]
+        return Content.assemble(*pieces)
+
+    def _line(self, state: SystemState) -> list[str]:
+        """The last and the next refresh, and who runs or hosts them."""
+        language = self.language
+        zone = self.stock.now().tzinfo
+        parts = []
+        if state.holder is not None:
+            row = state.refreshes[0] if state.refreshes else None
+            step = row.steps[-1].step if row and row.steps else ""
+            parts.append(t("system.runs", language, step=_step(step, language), pid=state.holder.pid))
+        elif state.refreshes:
+            parts.append(t("system.last", language, what=_summary(state.refreshes[0], zone, language)))
+        else:
+            parts.append(t("system.never", language))
+        if not state.simulated:
+            parts.append(t("system.next", language, when=f"{state.due.astimezone(zone):%m/%d %H:%M}"))
+            host = state.host
+            parts.append(t("system.host", language, who=host.who) if host else t("system.no_host", language))
+        return parts
+
+
+def _step(step: str, language: text.Language) -> str:
+    return STEP_NAMES.get(step, step) if language == "zh" else step
+
+
+def _summary(row: RefreshRow, zone: tzinfo | None, language: text.Language) -> str:
+    outcome = OUTCOME_NAMES[row.outcome] if language == "zh" else row.outcome
+    return f"{row.started.astimezone(zone):%m/%d %H:%M} {outcome}"
