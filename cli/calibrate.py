@@ -24,7 +24,9 @@ def calibrate(
         None, "--codes", metavar="CODE,...", help="As --codes of evaluate; by commas."
     ),
     paths: int = typer.Option(48, "--paths", help="Futures to sample per forecast."),
-    stride: int = typer.Option(4, "--stride", help="Forecast on every so-many-th evening."),
+    stride: int = typer.Option(
+        4, "--stride", help="Forecast on every so-many-th evening; 5 and 20 days on fewer."
+    ),
     seed: int = typer.Option(3407, "--seed"),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
@@ -41,7 +43,7 @@ def calibrate(
     store, settings = open_store()
     with store:
         wanted = chosen(store, codes or [], [str(model)])
-        request = Request(first, last, (str(model),), wanted, HORIZONS, paths, stride, seed)
+        request = Request(first, last, (str(model),), wanted, tuple(HORIZONS), paths, stride, seed)
         request.check()
         progress = Counter()
         made = fit(

@@ -1,15 +1,17 @@
 """Fitting a base model's calibration: forecasts of a period it has not read, and what came.
 
-One fair CRPS decides everything: the width of day 1 by the score at 1 day, that of days 2 to 5 by
-the score at 5, that of all later days by the score at 20, for each share of naive paths on a grid; then
-the share whose three scores, each relative to the naive walk's, have the lowest mean. Few numbers are
-fitted, on few and dependent days: a finer grid would fit the quarter, not the model.
+Fair CRPS decides everything: the width of day 1 by the score at 1 day, that of days 2 to 5 by the score
+at 5, that of all later days by the score at 20, for each share of naive paths on a grid; then the share
+whose three scores, each relative to the naive walk's, have the lowest mean. Few numbers are fitted, on few
+and dependent days: a finer grid would fit the period, not the model. Widths are left at 1 where the
+period is short, since there the market's own surprise decides: one quarter asked for 0.9, the next for
+1.15 (docs/model-notes.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,13 @@ from stockllm.forecaster.models import ModelRef, weights_hash
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import sampler_for
 
-#: The horizons that decide, and so the days at which the width may change.
-HORIZONS = (1, 5, 20)
+#: The horizons that decide, and so the days at which the width may change. A forecast of h days is
+#: asked for on every stride-th evening times the second number: long ones cost more and overlap.
+HORIZONS = {1: 1, 5: 2, 20: 3}
 WIDTHS = tuple(round(0.80 + 0.05 * step, 2) for step in range(15))
 SHARES = (0.0, 0.25, 0.5, 0.75)
+#: Sessions a period needs for widths to be fitted on it.
+ENOUGH_SESSIONS = 100
 
 Ints = NDArray[np.int64]
 
@@ -43,10 +48,50 @@ class Fitted:
     after: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Forecasts of one horizon by a model and by the naive walk, and what came.
+
+    ``model`` and ``walk`` (windows, paths, days, 4) and ``starts`` (windows,) in hundredths of a TWD,
+    ``actual`` (windows,) log returns.
+    """
+
+    model: Ints
+    walk: Ints
+    starts: Ints
+    actual: Floats
+
+    @property
+    def horizon(self) -> int:
+        """Days ahead."""
+        return self.model.shape[2]
+
+    def score(self, widths: Sequence[float], share: float) -> float:
+        """Mean fair CRPS of the model's paths, widened, with a share of them taken from the walk."""
+        windows, paths = self.model.shape[:2]
+        naive = round(share * paths)
+        rows = self.model[:, naive:].reshape(windows * (paths - naive), self.horizon, 4)
+        own = Paths(rows, np.zeros((len(rows), 0), dtype=np.int64))
+        ends = widened(own, np.repeat(self.starts, paths - naive), widths).prices[:, -1, 3]
+        return self._crps(np.hstack([ends.reshape(windows, -1), self.walk[:, :naive, -1, 3]]))
+
+    def naive(self) -> float:
+        """Mean fair CRPS of the walk."""
+        return self._crps(self.walk[:, :, -1, 3])
+
+    def _crps(self, ends: Ints) -> float:
+        return float(fair_crps(np.log(ends / self.starts[:, None]), self.actual).mean())
+
+
 def calibrate(
-    store: Store, ref: ModelRef, request: Request, progress: Callable[[int, int], None] = lambda *_: None
+    store: Store,
+    ref: ModelRef,
+    request: Request,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Fitted:
     """Fit the calibration of a base model on the request's period; nothing is written.
+
+    The request's horizons are not used.
 
     :raises UsageError: a model that is no folder, or a period that it has read.
     :raises NotEnoughHistory: no company with enough days.
@@ -58,68 +103,58 @@ def calibrate(
         raise UsageError(
             f"{ref.name} was trained on days up to {limit.day}: calibrate it on a period after that."
         )
-    cases = gather(store, request)
     sampler = sampler_for(ref, until=request.start, market=lambda _: (), calibrated=False)
-    total = len(cases.windows)
-    drawn = sampler.sample(
-        cases.windows, paths=request.paths, seed=request.seed, progress=lambda done: progress(done, total)
-    )
-    naive = ewma_walk(cases.windows, paths=request.paths, seed=request.seed)
-    widths, share, before, after = fit(drawn, naive, cases)
-    made = Calibration(widths, share, request.start, request.end, len(cases.windows), weights_hash(ref.base))
-    return Fitted(made, before, after)
+    wanted = [
+        _arrived(gather(store, replace(request, horizons=(horizon,), stride=request.stride * times)))
+        for horizon, times in HORIZONS.items()
+    ]
+    total = sum(len(cases.windows) for cases in wanted)
+    trials: list[Trial] = []
+    before = 0
+    for cases in wanted:
+        drawn = sampler.sample(
+            cases.windows,
+            paths=request.paths,
+            seed=request.seed,
+            progress=lambda done, before=before: progress(before + done, total),  # type: ignore[misc]
+        )
+        walks = ewma_walk(cases.windows, paths=request.paths, seed=request.seed)
+        trials.append(_trial(drawn, walks, cases))
+        before += len(cases.windows)
+    sessions = sum(request.start <= day <= request.end for day in store.bars.traded())
+    widths, share, plain, made = fit(trials, with_widths=sessions >= ENOUGH_SESSIONS)
+    calibration = Calibration(widths, share, request.start, request.end, total, weights_hash(ref.base))
+    return Fitted(calibration, plain, made)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Forecasts of many windows; ``prices`` (windows, paths, days, 4) and ``starts`` in hundredths."""
+def _arrived(cases: Cases) -> Cases:
+    """The cases whose day came inside the period."""
+    rows = np.flatnonzero(~np.isnan(cases.actual[:, 0]))
+    columns = {name: getattr(cases, name)[rows] for name in ("actual", "ends", "origins", "closes", "scales")}
+    return replace(cases, windows=tuple(cases.windows[row] for row in rows.tolist()), **columns)
 
-    prices: Ints
-    starts: Ints
-    actual: Floats
 
-    def returns(self, horizon: int, widths: Sequence[float], first: int = 0) -> Floats:
-        """Log returns at a horizon of all paths from the ``first`` on, widened; (windows, paths)."""
-        prices = self.prices[:, first:, :horizon]
-        count, paths = prices.shape[:2]
-        rows = Paths(prices.reshape(count * paths, horizon, 4), np.zeros((count * paths, 0), dtype=np.int64))
-        ends = widened(rows, np.repeat(self.starts, paths), widths).prices[:, -1, 3]
-        out: Floats = np.log(ends.reshape(count, paths) / self.starts[:, None])
-        return out
-
-    def score(self, returns: Floats, column: int) -> float:
-        """Mean fair CRPS at one horizon, over the windows that reach it."""
-        reached = ~np.isnan(self.actual[:, column])
-        return float(fair_crps(returns[reached], self.actual[reached, column]).mean())
+def _trial(drawn: Sequence[Paths], walks: Sequence[Paths], cases: Cases) -> Trial:
+    model, walk = (np.stack([paths.prices for paths in some]) for some in (drawn, walks))
+    starts = np.rint(cases.closes * 100).astype(np.int64)
+    return Trial(model, walk, starts, cases.actual[:, 0])
 
 
 def fit(
-    drawn: Sequence[Paths], naive: Sequence[Paths], cases: Cases
+    trials: Sequence[Trial], *, with_widths: bool = True
 ) -> tuple[tuple[float, ...], float, tuple[float, ...], tuple[float, ...]]:
-    """(widths of every day, share, ratios before, ratios after); ``cases`` has the columns HORIZONS."""
-    starts = np.array([round(float(window.history.close[-1]) * 100) for window in cases.windows])
-    model, walk = (
-        _Ends(np.stack([paths.prices for paths in some]), starts, cases.actual) for some in (drawn, naive)
-    )
-    steps = list(enumerate(HORIZONS))
-    walks = {horizon: walk.returns(horizon, (1.0,)) for horizon in HORIZONS}
-    against = [walk.score(walks[horizon], column) for column, horizon in steps]
-    before = [model.score(model.returns(horizon, (1.0,)), column) for column, horizon in steps]
+    """(widths by day, share of naive paths, ratios before, ratios after); trials by rising horizon."""
+    against = [trial.naive() for trial in trials]
+    before = tuple(trial.score((1.0,), 0.0) / naive for trial, naive in zip(trials, against, strict=True))
     found = []
     for share in SHARES:
-        count = round(share * model.prices.shape[1])
         widths: tuple[float, ...] = ()
-        scores = []
-        for column, horizon in steps:
-            days = horizon - len(widths)
-            tried = []
-            for width in WIDTHS:
-                whole = (*widths, *[width] * days)
-                returns = np.hstack([model.returns(horizon, whole, count), walks[horizon][:, :count]])
-                tried.append((model.score(returns, column), whole))
-            score, widths = min(tried)
-            scores.append(score)
-        ratios = tuple(score / other for score, other in zip(scores, against, strict=True))
+        ratios: tuple[float, ...] = ()
+        for trial, naive in zip(trials, against, strict=True):
+            days = trial.horizon - len(widths)
+            tried = [(*widths, *[width] * days) for width in (WIDTHS if with_widths else (1.0,))]
+            score, widths = min((trial.score(each, share), each) for each in tried)
+            ratios = (*ratios, score / naive)
         found.append((float(np.mean(ratios)), share, widths, ratios))
     _, share, widths, ratios = min(found)
-    return widths, share, tuple(a / b for a, b in zip(before, against, strict=True)), ratios
+    return widths, share, before, ratios

@@ -122,7 +122,7 @@ def test_calibrated_and_trained_again_on_more(
 ) -> None:
     # The market is short: sixty days for both trainings and the calibration.
     monkeypatch.setattr(batches, "SHORTEST", 46)
-    monkeypatch.setattr(calibrate, "HORIZONS", (1, 5))
+    monkeypatch.setattr(calibrate, "HORIZONS", {1: 1, 5: 2})
     twin, whole = tmp_path / "twin", tmp_path / "whole"
     result = run(
         "pretrain", "--universe", universe, "--hold-out", 2, "--steps", 2, "--until", "2026-03-15",

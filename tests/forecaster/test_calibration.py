@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
 from stockllm.forecaster.baselines import ewma_walk
-from stockllm.forecaster.calibrate import HORIZONS, calibrate, fit
+from stockllm.forecaster.calibrate import Trial, calibrate, fit
 from stockllm.forecaster.calibration import (
     CALIBRATION_FILE,
     Calibration,
@@ -158,39 +157,44 @@ def test_the_period_it_was_fitted_on_counts_as_read(base: Path) -> None:
 # --- fitting -------------------------------------------------------------------------------------
 
 
-def forecasts(scale: float, seed: int, count: int = 300, paths: int = 40) -> list[Paths]:
-    """Normal walks from 100 TWD, ``scale`` times 1% a day."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for _ in range(count):
-        closes = 10000 * np.exp(np.cumsum(rng.normal(0, 0.01 * scale, (paths, 20)), axis=1))
-        prices = np.repeat(np.rint(closes / 50)[..., None] * 50, 4, axis=2).astype(np.int64)
-        made.append(Paths(prices, np.zeros((paths, 20), dtype=np.int64)))
-    return made
+def forecasts(scale: float, seed: int, horizon: int, count: int = 300, paths: int = 40) -> Any:
+    """Normal walks from 100 TWD, ``scale`` times 1% a day: (count, paths, horizon, 4), hundredths."""
+    rng = np.random.default_rng([seed, horizon])
+    closes = 10000 * np.exp(np.cumsum(rng.normal(0, 0.01 * scale, (count, paths, horizon)), axis=2))
+    return np.repeat(np.rint(closes / 50)[..., None] * 50, 4, axis=3).astype(np.int64)
 
 
-def cases(scale: float, count: int = 300) -> Any:
+def trials(own: Any, naive: float, truth: float, count: int = 300) -> list[Trial]:
+    """What came is a walk of ``truth``; ``own(horizon)`` are the model's forecasts."""
     rng = np.random.default_rng(99)
-    levels = np.cumsum(rng.normal(0, 0.01 * scale, (count, 20)), axis=1)
-    window = SimpleNamespace(history=SimpleNamespace(close=[100.0]))
-    return SimpleNamespace(windows=[window] * count, actual=levels[:, [0, 4, 19]])
+    return [
+        Trial(
+            own(horizon), forecasts(naive, 2, horizon), np.full(count, 10000),
+            rng.normal(0, 0.01 * truth * horizon**0.5, count),
+        )
+        for horizon in (1, 5, 20)
+    ]  # fmt: skip
 
 
 def test_bands_too_narrow_are_widened() -> None:
-    widths, share, before, after = fit(forecasts(1.0, 1), forecasts(0.6, 2), cases(1.35))
+    narrow = trials(lambda horizon: forecasts(1.0, 1, horizon), naive=0.6, truth=1.35)
+    widths, share, before, after = fit(narrow)
     assert len(widths) == 20
     assert all(1.2 <= widths[h - 1] <= 1.5 for h in (1, 5))
     assert share <= 0.25
     assert all(a < b for a, b in zip(after, before, strict=True))
+    assert fit(narrow, with_widths=False)[0] == (1.0,) * 20
 
 
 def test_a_model_worse_than_naive_is_pooled_away() -> None:
-    rng = np.random.default_rng(7)
-    lost = [
-        Paths(np.rint(paths.prices * rng.choice([0.97, 1.03]) / 50).astype(np.int64) * 50, paths.volumes)
-        for paths in forecasts(0.3, 1)
-    ]
-    _, share, before, after = fit(lost, forecasts(1.0, 2), cases(1.0))
+    def lost(horizon: int) -> Any:
+        rng = np.random.default_rng(7)
+        drawn = forecasts(0.3, 1, horizon)
+        return (
+            np.rint(drawn * rng.choice([0.97, 1.03], len(drawn))[:, None, None, None] / 50).astype(int) * 50
+        )
+
+    _, share, before, after = fit(trials(lost, naive=1.0, truth=1.0))
     assert share == 0.75
     assert before[0] > 1.5 > after[0]
 
@@ -198,14 +202,18 @@ def test_a_model_worse_than_naive_is_pooled_away() -> None:
 def test_a_period_it_has_read_is_refused(base: Path, filled_home: Home) -> None:
     with Store.open(filled_home) as store:
         days = sorted(store.bars.traded())
-        request = Request(days[-30], days[-1], ("base",), ("2330",), HORIZONS, paths=4, stride=3)
+        request = Request(days[-30], days[-1], ("base",), ("2330",), paths=4, stride=3)
         made = calibrate(store, ModelRef("base", base), request)
-        assert made.calibration.windows == 10
+        # 30 evenings have an answer of one day, 26 of five, 11 of twenty.
+        assert made.calibration.windows == 10 + 5 + 2
         assert made.calibration.model == weights_hash(base)
+        # A month is too short to say how wide the bands should be.
+        assert set(made.calibration.widths) == {1.0}
         assert not (base / CALIBRATION_FILE).exists()
-        (base / "training.json").write_text(
-            json.dumps({"data_end": str(days[-30]), "simulated": True}), "utf-8"
-        )
+        longer = calibrate(store, ModelRef("base", base), replace(request, start=days[-100]))
+        assert set(longer.calibration.widths) != {1.0}
+        facts = {"data_end": str(days[-30]), "simulated": True}
+        (base / "training.json").write_text(json.dumps(facts), "utf-8")
         with pytest.raises(UsageError, match="calibrate it on a period after that"):
             calibrate(store, ModelRef("base", base), request)
         for other in (ModelRef("ewma", None), ModelRef("base", base, "mine", base), ModelRef("o/m", "o/m")):
