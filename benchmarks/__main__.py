@@ -13,7 +13,7 @@ from benchmarks.figures import machine, show
 #: Each gives lines of the first table.
 COMPARED = ("sampling", "training", "evaluate", "memory")
 #: Each prints tables of its own.
-OTHERS = ("collectors", "nightly", "engine", "exchange")
+OTHERS = ("collectors", "nightly", "engine", "exchange", "backtest")
 
 
 def main() -> int:
