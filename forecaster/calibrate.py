@@ -64,7 +64,7 @@ class Trial:
     @property
     def horizon(self) -> int:
         """Days ahead."""
-        return self.model.shape[2]
+        return int(self.model.shape[2])
 
     def score(self, widths: Sequence[float], share: float) -> float:
         """Mean fair CRPS of the model's paths, widened, with a share of them taken from the walk."""
