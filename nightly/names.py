@@ -11,6 +11,7 @@ STEP_NAMES = {
     "forecasts": "預測",
     "scores": "評分",
     "signals": "訊號",
+    "trade": "交易",
 }
 
 OUTCOME_NAMES = {

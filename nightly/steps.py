@@ -219,7 +219,47 @@ def signals(night: Night) -> Done:
     )
 
 
-#: The steps by name, in their order. Trading for accounts that want it comes after the signals.
+def trade(night: Night) -> Done:
+    """The evening's orders, for the account that opted in with ``trade.nightly``."""
+    from stockllm.data.errors import OrderRefused
+    from stockllm.trading import live
+    from stockllm.trading.dealing import send
+
+    nothing = {"orders": 0, "placed": 0}
+    wanted = night.settings.trade
+    if not wanted.nightly:
+        zh, en = "沒有帳戶設定夜間交易。", "No account asked to be traded for."
+        return Done("skipped", zh, en, nothing)
+    account = live.open_account(night.store, night.settings, clock=night.web.clock)
+    if account.replay:
+        zh = f"{account.name} 在回放中的交易所，不在夜間交易。"
+        return Done("skipped", zh, f"{account.name} is on a replay, which no night moves.", nothing)
+    ready, unfit = fit(night.store, night.companies, night.now)
+    live.catch_up(account)
+    try:
+        codes = [company.code for company in ready]
+        policy = live.policy_of(wanted, account)
+        plan = live.plan_evening(night.store, account, wanted.strategy, codes, policy)
+    except OrderRefused as error:  # the window is shut: a weekend
+        return Done("skipped", f"{error.zh}，沒有下單。", str(error), nothing)
+    account.set_peak(night.store, plan.standing.peak)
+    sent = send(account.broker, plan)
+    missed = [each for each in sent if each.placed is None]
+    done = len(sent) - len(missed)
+    return Done(
+        _outcome(done, [each.why_en for each in missed]),
+        f"{account.name} 為 {plan.standing.session} 送出 {done} 筆委託，{len(missed)} 筆未被接受。",
+        f"{_count(done, 'order')} of {account.name} placed for {plan.standing.session}; "
+        f"{len(missed)} not taken.",
+        {"orders": len(sent), "placed": done},
+        (
+            *((f"{m.order.code}：{m.why_zh}", f"{m.order.code}: {m.why_en}") for m in missed),
+            *(company.note for company in unfit),
+        ),
+    )
+
+
+#: The steps by name, in their order.
 STEPS: dict[str, Callable[[Night], Done]] = {
     "calendar": calendar,
     "prices": prices,
@@ -229,6 +269,7 @@ STEPS: dict[str, Callable[[Night], Done]] = {
     "forecasts": forecasts,
     "scores": scores,
     "signals": signals,
+    "trade": trade,
 }
 
 #: Those that bring prices in: while one of them is not ok, there is something to try again for.
