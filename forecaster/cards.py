@@ -119,7 +119,7 @@ def readme(card: Card) -> str:
         "| | |",
         "| --- | --- |",
     ]
-    lines += [f"| {name} | {value} |" for name, value in _facts(card)]
+    lines += [f"| {name} | {value} |" for name, value in facts(card)]
     lines += ["", "## Flags", "", "| flag | value |", "| --- | --- |"]
     lines += [f"| {name} | {_plain(value)} |" for name, value in card.flags.items()]
     return "\n".join(lines) + "\n"
@@ -129,7 +129,8 @@ def _model_name(card: Card) -> str:
     return f"{card.base}+{card.name}"
 
 
-def _facts(card: Card) -> list[tuple[str, str]]:
+def facts(card: Card) -> list[tuple[str, str]]:
+    """The card as (fact, value), the most telling first."""
     split = "every day trained"
     if card.validation_from is not None:
         split = f"validated from {card.validation_from} on, {card.embargo} market days before it left out"

@@ -131,6 +131,10 @@ class StockApp(App[None]):
             from stockllm.tui.ledger_screen import LedgerScreen
 
             return LedgerScreen(self.language)
+        if name == "training":
+            from stockllm.tui.training_screen import TrainingScreen
+
+            return TrainingScreen(self.language)
         if name == "system":
             from stockllm.tui.system_screen import SystemScreen
 

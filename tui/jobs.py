@@ -36,6 +36,11 @@ class Job:
         """Whether it has ended; asks the system and does not wait."""
         return self.process.poll() is not None
 
+    def let_go(self) -> None:
+        """Leave it running for good: nobody here will ask how it ended."""
+        if self.process.poll() is None:
+            self.process.returncode = 0  # or Python warns of a process forgotten
+
     def failure(self) -> JobFailed | None:
         """The error it ended with; None where it did what it should, or was stopped by a signal."""
         code = self.process.poll()

@@ -11,6 +11,8 @@ from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
 from stockllm.tui.system_core import StoreState, SystemState
+from stockllm.tui.train_options import Checked
+from stockllm.tui.training_core import Adapters, Run
 
 
 @dataclass(eq=False)
@@ -145,6 +147,36 @@ class Planned(Message):
 
 @dataclass(eq=False)
 class Started(Message):
-    """A command was started as a process of its own."""
+    """A command was started as a process of its own; ``text`` is what to say of it."""
 
     job: Job
+    text: str = ""
+
+
+@dataclass(eq=False)
+class RunsLoaded(Message):
+    """The training runs were read."""
+
+    runs: tuple[Run, ...]
+
+
+@dataclass(eq=False)
+class AdaptersLoaded(Message):
+    """The adapters and their cards were read."""
+
+    adapters: Adapters
+
+
+@dataclass(eq=False)
+class DefaultSet(Message):
+    """``model`` forecasts now where none is named."""
+
+    model: str
+
+
+@dataclass(eq=False)
+class FormChecked(Message):
+    """The training form was checked: what it gives, or the sentence that says what is wrong."""
+
+    checked: Checked | None
+    sentence: str

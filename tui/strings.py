@@ -6,7 +6,7 @@ come from where the error was raised, and reasons of signals carry both language
 
 from __future__ import annotations
 
-from stockllm.tui import words, words_ledger, words_market, words_system
+from stockllm.tui import words, words_ledger, words_market, words_system, words_training
 from stockllm.tui.text import Language
 
 TABLE: dict[str, tuple[str, str]] = {
@@ -14,6 +14,7 @@ TABLE: dict[str, tuple[str, str]] = {
     **words_market.WORDS,
     **words_ledger.WORDS,
     **words_system.WORDS,
+    **words_training.WORDS,
 }
 
 

@@ -82,6 +82,10 @@ class SystemScreen(TabScreen):
         if self.state is not None:
             self.load_system()
 
+    def on_unmount(self) -> None:
+        if self.job is not None:
+            self.job.let_go()
+
     # Reading, each in a thread of its own
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="system", description="read the state")

@@ -6,6 +6,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "app.simulated": (" SIMULATED 模擬資料 ", " SIMULATED 模擬資料 "),
     "tab.market": ("行情", "Market"),
     "tab.ledger": ("預測", "Forecasts"),
+    "tab.training": ("訓練", "Training"),
     "tab.system": ("系統", "System"),
     "look.dark": ("深色", "Dark"),
     "look.light": ("淺色", "Light"),

@@ -9,8 +9,11 @@ import pytest
 
 from stockllm.tui import strings
 from stockllm.tui.keys import COMMON
+from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.strings import TABLE, t
+from stockllm.tui.system_screen import SystemScreen
+from stockllm.tui.training_screen import TrainingScreen
 
 TUI = Path(strings.__file__).parent
 
@@ -34,7 +37,8 @@ def test_chinese_is_traditional(key: str) -> None:
 def test_every_key_that_the_code_names_is_in_the_table_and_none_is_idle() -> None:
     files = [path for path in TUI.glob("*.py") if not path.name.startswith("words")]
     source = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    for key in (*COMMON, *MarketScreen.KEYS):
+    screens = (MarketScreen, LedgerScreen, TrainingScreen, SystemScreen)
+    for key in (*COMMON, *(key for screen in screens for key in screen.KEYS)):
         assert f"help.{key.name}" in TABLE
         assert not key.footer or f"key.{key.name}" in TABLE
     named = set(re.findall(r'\bt\(\s*"([^"]+)"', source))

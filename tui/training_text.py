@@ -1,0 +1,78 @@
+"""A run and an adapter in words, for the right side of the Training tab."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from stockllm.tui.strings import t
+from stockllm.tui.text import Language
+from stockllm.tui.training_core import Adapter, Run, card_facts
+
+_LOOKS = {"finished": "quiet", "failed": "warning", "killed": "warning", "stopped": "warning"}
+
+#: Cells of the bar that shows how far a run is.
+_BAR = 30
+
+
+def state_look(state: str) -> str:
+    """The look of a run's state in a table."""
+    return _LOOKS.get(state, "forecast")
+
+
+def run_text(run: Run, language: Language) -> Content:
+    """Name and state, how far it is, its figures, and what it said last."""
+    look = "$text-warning" if state_look(run.state) == "warning" else "$forecast"
+    pieces: list[str | tuple[str, str]] = [
+        (run.name, "bold"),
+        "  ",
+        (t(f"state.{run.state}", language), look),
+    ]
+    if run.simulated:
+        pieces += ["  ", (" SIMULATED 模擬 ", "bold $background on $simulated")]
+    last = run.last
+    if last is not None:
+        done = min(_BAR, round(_BAR * last.step / last.steps))
+        bar = "█" * done + "░" * (_BAR - done)
+        pieces += ["\n", (bar, "$forecast"), f"  {last.step}/{last.steps} ({last.step / last.steps:.0%})"]
+    figures = []
+    for name, form in (("loss", ".4f"), ("eval_loss", ".4f"), ("lr", ".2e"), ("tokens_per_second", ",.0f")):
+        value = run.latest(name)
+        if value is not None:
+            figures.append(t(f"training.{name}", language, value=format(value, form)))
+    eta = run.events[-1].eta_s if run.events and run.running else None
+    if eta is not None:
+        minutes, seconds = divmod(round(eta), 60)
+        figures.append(t("training.eta", language, time=f"{minutes}:{seconds:02d}"))
+    if figures:
+        pieces += ["\n", "  ".join(figures)]
+    if run.started is not None:
+        pieces += [
+            "\n",
+            (t("training.started", language, when=f"{run.started:%Y-%m-%d %H:%M}"), "$text-quiet"),
+        ]
+    if run.pid:
+        pieces.append((f"  pid {run.pid}", "$text-quiet"))
+    if run.text:
+        pieces += ["\n", run.text]
+    options = {name: value for name, value in run.options.items() if value not in (None, False, "", [])}
+    shown = "  ".join(f"{name}={_plain(value)}" for name, value in options.items())
+    if shown:
+        pieces += ["\n", (shown, "$text-quiet")]
+    return Content.assemble(*pieces)
+
+
+def adapter_text(adapter: Adapter, language: Language) -> Content:
+    """The card: how to ask for it, then the facts."""
+    pieces: list[str | tuple[str, str]] = [(adapter.info.name, "bold"), "\n"]
+    if adapter.card.simulated:
+        pieces += [(" SIMULATED 模擬 ", "bold $background on $simulated"), "\n"]
+    pieces += [(f"stockllm forecast 2330 --model {adapter.model}", "$forecast"), "\n"]
+    made = adapter.info.made_at
+    pieces += [(t("training.made", language, when=f"{made:%Y-%m-%d %H:%M}"), "$text-quiet"), "\n\n"]
+    for name, value in card_facts(adapter.card):
+        pieces += [(f"{name}: ", "$text-quiet"), value, "\n"]
+    return Content.assemble(*pieces[:-1])
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
