@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from stockllm.data.errors import OrderRefused, StockllmError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stockllm.data.sent_orders import SentState
     from stockllm.data.store import Store
     from stockllm.trading.brokers import Placed
     from stockllm.trading.dealing import Sent
@@ -72,7 +73,7 @@ def trade(
     with store:
         policy = limits.policy(settings.trade, cap, floor, stop, edge, odd)
         mine = live.open_account(store, settings, broker, account)
-        if not dry_run:
+        if not dry_run or mine.kind == "ncku":  # what a server's orders became changes no book
             live.catch_up(mine)
         plan = live.plan_evening(
             store,
@@ -152,6 +153,12 @@ def orders(
     broker: str = _BROKER,
     still_open: bool = typer.Option(False, "--open", help="Those alone that may still fill."),
     limit: int = typer.Option(50, "--limit", min=1, max=100_000, help="How many."),
+    settle: str = typer.Option(
+        "",
+        "--settle",
+        metavar="ID=STATE",
+        help="You have looked: an order elsewhere filled, expired or refused.",
+    ),
     as_json: bool = _JSON,
 ) -> None:
     """List an account's orders, the last placed first."""
@@ -160,6 +167,8 @@ def orders(
     store, settings = open_store()
     with store:
         mine = live.open_account(store, settings, broker, account)
+        if settle:
+            _settle(mine, settle)
         found = [o for o in mine.broker.orders() if not still_open or o.state in ("open", "unknown")][:limit]
         if as_json:
             emit_json([_order_document(order) for order in found])
@@ -201,6 +210,20 @@ def cancel(
     if refused:
         more = f" ({len(refused) - 1} more like this.)" if len(refused) > 1 else ""
         raise StockllmError(refused[0] + more)
+
+
+def _settle(mine: Account, told: str) -> None:
+    """Take a person's word for what became of an order that a server does not tell of."""
+    from stockllm.trading.ncku import NckuBroker
+
+    id, _, state = told.partition("=")
+    if state not in ("filled", "expired", "refused"):
+        raise UsageError(f"'{told}' settles nothing: write --settle 7=filled, 7=expired or 7=refused.")
+    if not isinstance(mine.broker, NckuBroker):
+        raise UsageError("The store's own exchange knows what became of its orders: --settle is for ncku.")
+    mine.broker.settle(
+        arguments.whole(id, "an order's id before the =, as in 7=filled"), cast("SentState", state)
+    )
 
 
 def _show_plan(store: Store, mine: Account, plan: Plan, language: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from stockllm.cli.main import app
 from stockllm.data.paths import Home
+from stockllm.data.sent_orders import SentOrder
 from stockllm.data.store import Store
 from stockllm.trading.exchange import Exchange
 
@@ -148,3 +150,25 @@ def test_an_unreachable_server_changes_nothing(
         sentence = refused(*asked, code=1)
         assert "secret-word" not in sentence
     assert books(simulated_home) == before
+
+
+def test_a_persons_word_for_an_order_elsewhere(
+    document: Document, refused: Refused, simulated_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKLLM_NCKU_PASSWORD", "secret-word")
+    monkeypatch.setenv("STOCKLLM_NCKU_URL", "http://127.0.0.1:9/stock")
+    at = datetime(2026, 3, 30, 20, tzinfo=UTC)
+    with Store.open(simulated_home) as store:
+        id = store.sent_orders.begin(
+            SentOrder(
+                0, "http://127.0.0.1:9/stock", "me", "2330", "buy", 1000, 90_000, date(2026, 3, 31), 0,
+                "unknown", "", at,
+            )
+        )  # fmt: skip
+    mine = ("orders", "--broker", "ncku", "--account", "me")
+    assert document(*mine, "--json")[0]["state"] == "unknown"
+    for wrong in (f"{id}=open", f"{id}", "x=filled"):
+        refused(*mine, "--settle", wrong)
+    refused(*mine, "--settle", f"{id + 1}=filled", code=1)
+    assert document(*mine, "--settle", f"{id}=expired", "--json")[0]["state"] == "expired"
+    refused(*mine, "--settle", f"{id}=filled", code=1)
