@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.records import PathForecast, PromptStyle, Series
@@ -59,6 +60,18 @@ class Settings:
     prompt: PromptStyle
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A file of the cache: a row a company, and its paths in the same order."""
+
+    about: list[dict[str, Any]]
+    prices: NDArray[Any]
+    volumes: NDArray[Any]
+
+
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
 class PastForecasts:
     """Forecasts by company and evening. ``prepare`` makes what is missing, ``of`` gives one."""
 
@@ -86,46 +99,69 @@ class PastForecasts:
         self.sampler: Sampler = sampler_for(ref, until=first, market=market, prompt=settings.prompt)
         self.folder = store.home.forecast_cache / self._key()
         self.counts = {"ledger": 0, "cache": 0, "made": 0}
-        self._known: dict[date, dict[str, PathForecast]] = {}
+        self._evening: date | None = None
+        self._loaded: dict[str, PathForecast] = {}
+        self._prepared: dict[date, int] = {}
 
     def of(self, code: str, evening: date) -> PathForecast | None:
-        """The forecast of ``code`` made on ``evening``; None where it had too little history."""
-        return self._known.get(evening, {}).get(code)
+        """The forecast of ``code`` made on ``evening``, one of those prepared.
+
+        None where it had too little history, or did not trade that evening. One evening is held in
+        memory at a time: a year of the whole market would not fit.
+        """
+        if self._evening != evening:
+            self._evening, self._loaded = evening, self._load(evening)
+        return self._loaded.get(code)
 
     def prepare(self, evenings: Sequence[date], progress: Progress = lambda _done, _total: None) -> None:
         """Have the forecasts of every company that traded on each of ``evenings``.
 
-        StockllmError where the cache cannot be written.
+        ``progress`` counts companies by evenings. StockllmError where the cache cannot be written.
         """
+        each, total = len(self.series), len(self.series) * len(evenings)
         missing: list[Window] = []
-        for evening in evenings:
-            cached = self._read(evening)
-            self._known[evening] = {}
-            for window in self._windows(evening):
-                digest = data_hash(window.history)
-                drawn = cached.get(window.code)
-                if drawn is not None and drawn[0] == digest and drawn[1] == window.future_dates:
-                    self.counts["cache"] += 1
-                    self._known[evening][window.code] = self._forecast(window, drawn[2], drawn[3])
-                elif (known := self._in_ledger(window, digest)) is not None:
-                    self.counts["ledger"] += 1
-                    self._known[evening][window.code] = known
-                else:
-                    missing.append(window)
-        for start in range(0, len(missing), TOGETHER):
-            batch = missing[start : start + TOGETHER]
-            drawn_now = self.sampler.sample(
-                batch,
-                paths=self.settings.paths,
-                seed=self.settings.seed,
-                progress=lambda done, start=start: progress(start + done, len(missing)),  # type: ignore[misc]
-            )
-            made_at = datetime.now(UTC).replace(microsecond=0)
-            for window, paths in zip(batch, drawn_now, strict=True):
-                self._known[window.origin][window.code] = self._forecast(window, paths, made_at)
-            self.counts["made"] += len(batch)
-            for evening in sorted({window.origin for window in batch}):
-                self._write(evening)
+        for number, evening in enumerate(evenings, 1):
+            missing += self._missing(evening)
+            if len(missing) >= TOGETHER or (missing and number == len(evenings)):
+                before = number * each - len(missing)
+                self._make(missing, lambda done, before=before: progress(before + done, total))  # type: ignore[misc]
+                missing = []
+            progress(number * each - len(missing), total)
+
+    def _missing(self, evening: date) -> list[Window]:
+        """What has to be sampled of ``evening``. What the ledger alone has goes into the cache."""
+        about = {row["code"]: row for row in self._read(evening).about}
+        self._prepared[evening] = 0
+        found: list[PathForecast] = []
+        missing: list[Window] = []
+        for window in self._windows(evening):
+            self._prepared[evening] += 1
+            digest = data_hash(window.history)
+            row = about.get(window.code)
+            dates = [day.isoformat() for day in window.future_dates]
+            if row is not None and (row["data_hash"], row["dates"]) == (digest, dates):
+                self.counts["cache"] += 1
+            elif (known := self._in_ledger(window, digest)) is not None:
+                self.counts["ledger"] += 1
+                found.append(known)
+            else:
+                missing.append(window)
+        if found:
+            self._write(evening, found)
+        return missing
+
+    def _make(self, windows: Sequence[Window], progress: Callable[[int], None]) -> None:
+        """Sample ``windows``, all that is missing of their evenings, and keep them."""
+        drawn = self.sampler.sample(
+            windows, paths=self.settings.paths, seed=self.settings.seed, progress=progress
+        )
+        made_at = datetime.now(UTC).replace(microsecond=0)
+        made: dict[date, list[PathForecast]] = {}
+        for window, paths in zip(windows, drawn, strict=True):
+            made.setdefault(window.origin, []).append(self._forecast(window, paths, made_at))
+        for evening, forecasts in made.items():
+            self._write(evening, forecasts)
+        self.counts["made"] += len(windows)
 
     def window(self, code: str, evening: date) -> Window | None:
         """What a forecast of ``code`` on ``evening`` reads; None where it is too little, or nothing new."""
@@ -199,44 +235,49 @@ class PastForecasts:
     def _path(self, evening: date) -> Path:
         return self.folder / f"{evening}.npz"
 
-    def _read(self, evening: date) -> dict[str, tuple[str, tuple[date, ...], Paths, datetime]]:
-        """What the cache holds of ``evening`` by code: hash, days, paths and when they were made."""
+    def _load(self, evening: date) -> dict[str, PathForecast]:
+        kept = self._read(evening)
+        rows = {row["code"]: (k, row) for k, row in enumerate(kept.about)}
+        found = {
+            window.code: self._forecast(
+                window, Paths(kept.prices[k], kept.volumes[k]), datetime.fromisoformat(row["made_at"])
+            )
+            for window in self._windows(evening)
+            if window.code in rows
+            for k, row in (rows[window.code],)
+        }
+        if len(found) < self._prepared.get(evening, 0):
+            raise StockllmError(
+                f"The forecasts of {evening} were taken out of {self.folder} meanwhile: run it again."
+            )
+        return found
+
+    def _read(self, evening: date) -> _Kept:
+        """What the cache holds of ``evening``; nothing where the file is absent or damaged."""
         try:
             with self._path(evening).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                about: list[dict[str, Any]] = json.loads(str(file["about"]))
-                prices, volumes = file["prices"], file["volumes"]
-            return {
-                row["code"]: (
-                    row["data_hash"],
-                    tuple(date.fromisoformat(day) for day in row["dates"]),
-                    Paths(prices[k], volumes[k]),
-                    datetime.fromisoformat(row["made_at"]),
-                )
-                for k, row in enumerate(about)
-            }
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ):
-            return {}  # absent, or damaged: it is made anew
+                kept = _Kept(json.loads(str(file["about"])), file["prices"], file["volumes"])
+            for row in kept.about:
+                row["code"], row["data_hash"], row["dates"], row["made_at"]
+            if len(kept.prices) == len(kept.volumes) == len(kept.about):
+                return kept
+        except _DAMAGED:
+            pass  # it is made anew
+        return _Kept([], _NOTHING, _NOTHING)
 
-    def _write(self, evening: date) -> None:
-        """Keep all forecasts of ``evening``; the file appears whole or not at all."""
-        known = [self._known[evening][code] for code in sorted(self._known[evening])]
-        about = [
+    def _write(self, evening: date, made: Sequence[PathForecast]) -> None:
+        """Keep forecasts of ``evening`` beside those of other companies; whole or not at all."""
+        kept = self._read(evening)
+        codes = {one.code for one in made}
+        stay = [k for k, row in enumerate(kept.about) if row["code"] not in codes]
+        about = [kept.about[k] for k in stay] + [
             {
-                "code": made.code,
-                "data_hash": data_hash(self.series[made.code].until(evening)),
-                "dates": [day.isoformat() for day in made.dates],
-                "made_at": made.made_at.isoformat(),
+                "code": one.code,
+                "data_hash": data_hash(self.series[one.code].until(evening)),
+                "dates": [day.isoformat() for day in one.dates],
+                "made_at": one.made_at.isoformat(),
             }
-            for made in known
+            for one in made
         ]
         target = self._path(evening)
         draft = target.with_name(f".{target.stem}.{os.getpid()}.npz")
@@ -245,8 +286,8 @@ class PastForecasts:
             np.savez_compressed(
                 draft,
                 about=np.array(json.dumps(about)),
-                prices=np.stack([made.prices for made in known]),
-                volumes=np.stack([made.volumes for made in known]),
+                prices=np.stack([kept.prices[k] for k in stay] + [one.prices for one in made]),
+                volumes=np.stack([kept.volumes[k] for k in stay] + [one.volumes for one in made]),
             )
             os.replace(draft, target)
         except OSError as error:

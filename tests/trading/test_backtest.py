@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading import past_forecasts
@@ -96,15 +98,49 @@ def test_the_cache_is_of_these_bars_and_settings(market_store: Store) -> None:
     assert (found["made"], found["cache"]) == (sessions, made - sessions)
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"no archive at all"])
-def test_a_damaged_cache_is_made_anew(market_store: Store, damage: bytes) -> None:
+def flipped(whole: bytes) -> bytes:
+    """One byte of the prices is another; all else reads well."""
+    at = whole.index(b"prices.npy") + 100
+    return whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda _: b"PK\x03\x04 cut off",
+        lambda _: b"no archive",
+        flipped,
+    ],
+)
+def test_a_damaged_cache_is_made_anew(market_store: Store, damage: Callable[[bytes], bytes]) -> None:
     first = document(backtest(market_store, request()))
     files = sorted(market_store.home.forecast_cache.rglob("*.npz"))
-    whole = files[2].read_bytes()
-    files[2].write_bytes(damage or whole[: len(whole) // 2])
+    files[2].write_bytes(damage(files[2].read_bytes()))
     second = document(backtest(market_store, request()))
     assert 0 < second["forecasts"]["made"] <= len(CODES)
     assert {**second, "forecasts": 0} == {**first, "forecasts": 0}
+
+
+def test_companies_share_the_cache(market_store: Store) -> None:
+    alone = replace(request(), codes=("2330",))
+    one = document(backtest(market_store, alone))["forecasts"]["made"]
+    three = document(backtest(market_store, request()))["forecasts"]
+    assert (three["cache"], three["made"] > one) == (one, True)
+    assert document(backtest(market_store, alone))["forecasts"]["cache"] == one
+    assert document(backtest(market_store, request()))["forecasts"]["made"] == 0
+
+
+def test_a_cache_taken_away_is_said(market_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: past_forecasts.PastForecasts, *more: object) -> None:
+        shutil.rmtree(self.folder)
+
+    prepare = past_forecasts.PastForecasts.prepare
+    monkeypatch.setattr(
+        past_forecasts.PastForecasts, "prepare", lambda self, *more: (prepare(self, *more), gone(self))
+    )
+    with pytest.raises(StockllmError, match="run it again"):
+        backtest(market_store, request())
 
 
 def test_the_ledgers_own_forecasts_are_used(market_store: Store) -> None:
