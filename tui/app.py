@@ -157,6 +157,10 @@ class StockApp(App[None]):
         if self.settings.dashboard.tab in TABS[1:]:
             self.switch_mode(self.settings.dashboard.tab)
 
+    def delay_update(self, delay: float = 0.01) -> None:
+        """Textual holds back painting for 50 ms when the tab changes; ours are quicker than that."""
+        super().delay_update(min(delay, 0.01))
+
     # Where the user is
 
     def action_tab(self, name: str) -> None:

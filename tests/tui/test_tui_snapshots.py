@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from stockllm.data.paths import Home
+from stockllm.data.records import PathForecast
+from stockllm.data.scores import Score
+from stockllm.data.store import Store
+from stockllm.forecaster.cards import Card, write_card
+from stockllm.forecaster.progress import ProgressLog, TrainEvent
 from stockllm.tui.app import StockApp
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
 Compare = Callable[..., bool]
 
+LAST = date(2026, 3, 31)
 SIZES = [(80, 24), (160, 50)]
 
 
@@ -68,3 +78,111 @@ def test_help(home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compa
 def test_guide(make_app: MakeApp, settle: Settle, snap_compare: Compare, language: str) -> None:
     app = make_app(Home(Path("/home/you/stockllm")), language=language)
     assert snap_compare(app, terminal_size=(80, 24), run_before=settle)
+
+
+#: Every other tab by its key, with the home it is shown over.
+TABS = {"ledger": "2", "training": "3", "system": "4"}
+
+
+def told(home: Home, forecast: PathForecast) -> None:
+    """Older forecasts with scores, a training run, an adapter and a refresh, all of fixed days."""
+    with Store.open(home) as store:
+        bars = store.bars.bars("2330")
+        for back in (30, 20, 10):
+            origin = len(bars) - 1 - back
+            days = tuple(bar.date for bar in bars[origin + 1 : origin + 6])
+            moved = np.rint(forecast.prices * (bars[origin].close / forecast.last_close)).astype(np.int32)
+            made = replace(
+                forecast, as_of=bars[origin].date, dates=days, last_close=bars[origin].close, prices=moved
+            )
+            id = store.ledger.freeze(made, "past")
+            store.scores.put(
+                Score(id, n, day, 0.01 + back / 9999, 0.011, True, n < 5 or back > 10, True, 0.0, 0.01, None,
+                      True, False)
+                for n, day in enumerate(days, 1)
+            )  # fmt: skip
+        start = datetime(2026, 3, 31, 10, 30, tzinfo=UTC)
+        id = store.refreshes.begin(LAST, start, 4711)
+        for number, step in enumerate(("calendar", "prices", "news")):
+            at = start + timedelta(seconds=40 * number)
+            store.refreshes.start(id, step, at)
+            store.refreshes.finish(
+                id, step, "partial" if number == 2 else "ok", at + timedelta(seconds=35), counts={},
+                zh="都好了。", en="All came in.",
+                notes=[("額度用完。", "The budget is spent.")] * (number == 2),
+            )  # fmt: skip
+        store.refreshes.end(id, "partial", start + timedelta(seconds=115))
+    run = home.root / "runs" / "compact-41"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"name": "compact-41", "options": {"rank": 16, "max_steps": 60}}')
+    say = ProgressLog(run)
+    for step in range(1, 41):
+        loss = 3 * 0.98**step
+        check = loss * 1.1 if step % 10 == 0 else None
+        say(
+            TrainEvent("training", step, 60, loss, check, 2e-4 * (1 - step / 60), 1234.0, 60.0 - step,
+                       at="2026-03-31T20:00:00+08:00")
+        )  # fmt: skip
+    folder = home.adapters / "taiwan-41"
+    folder.mkdir(parents=True)
+    write_card(
+        folder,
+        Card(
+            "taiwan-41", "llama", "0" * 64, "1" * 64, "2026-03-01T08:00:00+08:00", ["2330", "2454"],
+            "2025-01-02", "2026-02-26", "2026-01-02", 5, False, "compact", ["5/5", "20/5"], "peft", 60,
+            {"windows": 1000, "used": 960}, {"validation_loss_after": 2.345}, {"rank": 16}, "id",
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("tab", TABS)
+def test_tab(
+    home: Home,
+    make_app: MakeApp,
+    settle: Settle,
+    snap_compare: Compare,
+    forecast: PathForecast,
+    tab: str,
+    size: tuple[int, int],
+    language: str,
+) -> None:
+    told(home, forecast)
+    app = make_app(home, language=language)
+
+    async def run(pilot: Pilot[Any]) -> None:
+        await settle(pilot)
+        await pilot.press(TABS[tab])
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("keys", [("colon", *"20"), ("n",), ("3", "s")], ids=["palette", "news", "form"])
+def test_what_lies_over_the_tabs(
+    home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, keys: tuple[str, ...], language: str
+) -> None:
+    app = make_app(home, language=language)
+
+    async def run(pilot: Pilot[Any]) -> None:
+        await on_2330(settle)(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        for box in app.screen.query(Input):
+            box.cursor_blink = False
+
+    assert snap_compare(app, terminal_size=(120, 34), run_before=run)
+
+
+@pytest.mark.parametrize("look", ["light", "contrast", "colour-blind"])
+def test_looks(home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, look: str) -> None:
+    app = make_app(home, theme=look, up_colour="green" if look == "light" else "red")
+    assert snap_compare(app, terminal_size=(100, 30), run_before=on_2330(settle, "v", "v", "x", "left"))
+
+
+def test_ascii(home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare) -> None:
+    app = make_app(home, charset="ascii")
+    assert snap_compare(app, terminal_size=(100, 30), run_before=on_2330(settle))
