@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from textual import work
 from textual.app import App
@@ -140,9 +140,7 @@ class StockApp(App[None]):
 
             return SystemScreen(self.language)
         where = self.settings.dashboard
-        self.market = MarketScreen(
-            self.home, self.language, self.forecaster, self.now, where, self.settings.lists
-        )
+        self.market = MarketScreen(self.language, self.forecaster, self.now, where, self.settings.lists)
         return self.market
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -258,6 +256,10 @@ class StockApp(App[None]):
         except Exception as error:
             self.call_from_thread(self.report, error, t("toast.no_browser", self.language, url=url))
 
+    def show_demo(self) -> None:
+        """Show the simulated market of the user's home from now on."""
+        self.home = Home(self.settings_home.root / "demo")
+
     # What it starts
 
     def start_job(self, name: str, arguments: Sequence[str]) -> Job:
@@ -332,7 +334,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog="Keys are listed under ? in the dashboard. STOCKLLM_HOME moves all state.",
     )
     parser.add_argument("--demo", action="store_true", help="open the simulated market of `stockllm demo`")
+    parser.add_argument("--web", action="store_true", help="serve it to a browser of this machine")
+    parser.add_argument("--port", type=int, default=None, help="port of --web, 8000 where not given")
     options = parser.parse_args(argv)
+    if options.port is not None and not (options.web and 0 < options.port < 65536):
+        parser.error("--port is a number from 1 to 65535, and goes with --web")
     from stockllm.data.settings import Settings
 
     try:
@@ -341,6 +347,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except StockllmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    if options.web:
+        _serve(options)
     here = Home.locate()
     # A STOCKLLM_HOME that already is the demo's own folder holds no second demo.
     inside = here.root.name == "demo" and here.store.exists()
@@ -350,6 +358,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         app = StockApp(home, settings, settings_home=here)
         app.run()
     sys.exit(app.return_code or 0)
+
+
+def _serve(options: argparse.Namespace) -> NoReturn:
+    """Serve the dashboard to browsers until Ctrl-C, and leave."""
+    from stockllm.tui.web import PORT, serve
+
+    try:
+        serve(options.port or PORT, ["--demo"] if options.demo else [])
+    except StockllmError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def _log_to(home: Home) -> None:

@@ -1,35 +1,49 @@
-"""Shown in place of an empty screen: how to get data, or what is wrong with the store."""
+"""Shown in place of an empty screen: ways to get data, or what is wrong with the store."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Static
 
+from stockllm.data.errors import StockllmError
+from stockllm.tui import jobs
+from stockllm.tui.ask_screen import AskScreen
 from stockllm.tui.board import NothingToShow
+from stockllm.tui.jobs import Job
 from stockllm.tui.key_bar import KeyBar
-from stockllm.tui.keys import Key
+from stockllm.tui.keys import Key, bindings
+from stockllm.tui.messages import LoadFailed, Started
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
+if TYPE_CHECKING:
+    from stockllm.tui.app import StockApp
+
 KEYS = (
+    Key("d", "d", "screen.demo", "guide_demo"),
+    Key("i", "i", "screen.import", "guide_import"),
+    Key("u", "u", "screen.refresh", "guide_refresh"),
     Key("r", "r", "screen.retry", "reload"),
     Key("l", "l", "app.language", "language"),
     Key("q", "q", "app.quit", "quit"),
 )
 
+#: How often a command that runs is looked at.
+_LOOK_S = 1.0
+
 
 class GuideScreen(Screen[bool]):
     """Dismissed with True to read the store again. ``sentence`` is the error in its own words."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "retry", "Reload", id="guide.retry", tooltip="Read the store again"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "guide")
 
     language: reactive[Language] = reactive("zh")
 
@@ -37,14 +51,25 @@ class GuideScreen(Screen[bool]):
         super().__init__()
         self.missing = missing
         self.sentence = sentence
+        self.job: Job | None = None
         self.set_reactive(GuideScreen.language, language)
+
+    @property
+    def stock(self) -> StockApp:
+        """The app, as what it is."""
+        return cast("StockApp", self.app)
 
     def compose(self) -> ComposeResult:
         yield Static(id="guide")
-        yield KeyBar(KEYS).data_bind(GuideScreen.language)
+        yield KeyBar(KEYS if self.missing else KEYS[3:]).data_bind(GuideScreen.language)
 
     def on_mount(self) -> None:
+        self._clock: Timer = self.set_interval(_LOOK_S, self.look, pause=True)
         self.watch_language()
+
+    def on_unmount(self) -> None:
+        if self.job is not None:
+            self.job.let_go()
 
     def watch_language(self) -> None:
         for guide in self.query("#guide").results(Static):
@@ -66,12 +91,86 @@ class GuideScreen(Screen[bool]):
             "\n\n",
             t(f"guide.{self.missing.reason}", language, path=self.missing.path),
         ]
-        for command, key in (("stockllm demo", "guide.demo"), ("stockllm import PATH", "guide.import")):
-            pieces += ["\n\n", (f"  {command}", "bold $simulated"), "\n", f"  {t(key, language)}"]
-        pieces += ["\n\n", (t("guide.then", language), "$text-quiet")]
-        pieces += ["\n", (t("guide.demo_open", language), "$text-quiet"), (" stockllm-tui --demo", "bold")]
+        for key, command, name in (
+            ("d", "stockllm demo", "guide.demo"),
+            ("i", "stockllm import PATH", "guide.import"),
+            ("u", "stockllm refresh", "guide.refresh"),
+        ):
+            pieces += ["\n\n", (f"  {key}  ", "bold $forecast"), t(name, language)]
+            pieces += ["\n     ", (command, "$simulated")]
+        if self.job is not None:
+            said = jobs.last_sentence(self.job.log)
+            pieces += ["\n\n", (t("guide.runs", language, command=self.job.name), "bold"), f"\n{said}"]
+        else:
+            pieces += ["\n\n", (t("guide.or", language), "$text-quiet")]
         return Content.assemble(*pieces)
+
+    # Starting one of the three
+
+    def action_demo(self) -> None:
+        """Make the simulated market and show it."""
+        self._start("demo", ["demo"])
+
+    def action_import(self) -> None:
+        """Ask what to import, and import it."""
+
+        def named(path: str | None) -> None:
+            if path:
+                self._start("import", ["import", path])
+
+        if self._free():
+            self.app.push_screen(AskScreen(self.language, t("guide.path", self.language)), named)
+
+    def action_refresh(self) -> None:
+        """Fetch prices and news from the exchanges."""
+        self._start("refresh", ["refresh"])
+
+    def _free(self) -> bool:
+        return self.missing is not None and self.job is None
+
+    def _start(self, name: str, arguments: list[str]) -> None:
+        if self._free():
+            self.start(name, arguments)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="start", description="start a command")
+    def start(self, name: str, arguments: list[str]) -> None:
+        """The demo belongs to the user's home, the other commands to the one that is shown."""
+        try:
+            home = self.stock.settings_home if name == "demo" else self.stock.home
+            self.post_message(Started(jobs.start(home, name, arguments, self.stock.command)))
+        except StockllmError as error:
+            self.post_message(LoadFailed("start", error))
+
+    @on(Started)
+    def _started(self, message: Started) -> None:
+        self.job = message.job
+        self._clock.resume()
+        self.watch_language()
+
+    @on(LoadFailed)
+    def _failed(self, message: LoadFailed) -> None:
+        self.stock.report(message.error, t("guide.failed", self.language))
+
+    def look(self) -> None:
+        """See whether the command has ended; show what there is then."""
+        job = self.job
+        if job is None or not job.ended():
+            self.watch_language()
+            return
+        self._clock.pause()
+        self.job = None
+        failure = job.failure()
+        if failure is not None:
+            self.stock.report(failure, t("guide.failed", self.language))
+            # A refresh that could not do all may have brought something.
+            if job.name != "refresh":
+                self.watch_language()
+                return
+        if job.name == "demo":
+            self.stock.show_demo()
+        self.dismiss(True)
 
     def action_retry(self) -> None:
         """Leave the guide and read the store again."""
-        self.dismiss(True)
+        if self.job is None:
+            self.dismiss(True)

@@ -107,7 +107,6 @@ class MarketScreen(ChartActions, ListActions):
 
     def __init__(
         self,
-        home: Home,
         language: Language,
         forecaster: Forecaster,
         now: Callable[[], datetime],
@@ -115,12 +114,16 @@ class MarketScreen(ChartActions, ListActions):
         lists: Mapping[str, tuple[str, ...]],
     ) -> None:
         super().__init__(language)
-        self.home = home
         self.forecaster = forecaster
         self.now = now
         self.where = where
         self.lists = dict(lists)
         self.selected = where.company
+
+    @property
+    def home(self) -> Home:
+        """The home that is shown."""
+        return self.stock.home
 
     def body(self) -> ComposeResult:
         cls = MarketScreen

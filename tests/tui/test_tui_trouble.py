@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -182,3 +184,57 @@ def test_a_fault_of_our_own_ends_in_one_sentence_and_not_in_a_traceback(
     assert "tui.log" in said
     assert "Traceback" not in said
     assert "nobody foresaw this" not in said
+
+
+#: What stands for ``stockllm`` on the first start: makes the stores out of one that is there.
+COMMAND = """
+import os, shutil, sys
+from pathlib import Path
+home = Path(os.environ["STOCKLLM_HOME"])
+if sys.argv[1] == "import" and sys.argv[2] != "good":
+    sys.exit(f"There is no file {sys.argv[2]}.")
+target = home / "demo" if sys.argv[1] == "demo" else home
+shutil.copytree(os.environ["FILLED"], target, dirs_exist_ok=True)
+print("Done.")
+"""
+
+
+async def test_the_guide_makes_the_demo_or_imports_and_shows_what_came(
+    filled: Path,
+    bare_home: Home,
+    make_app: MakeApp,
+    settle: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FILLED", str(filled))
+
+    async def done(pilot: Pilot[None], screen: GuideScreen) -> None:
+        deadline = time.monotonic() + 60
+        while screen.job is None or not screen.job.ended():
+            assert time.monotonic() < deadline
+            await pilot.pause(0.02)
+        screen.look()
+        await settle(pilot)
+
+    for language, keys, root in (("zh", ("d",), bare_home.root / "demo"), ("en", ("i",), bare_home.root)):
+        app = make_app(bare_home, command=(sys.executable, "-c", COMMAND), language=language)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await settle(pilot)
+            screen = app.screen
+            assert isinstance(screen, GuideScreen)
+            if keys == ("i",):
+                for name in ("bad", "good"):
+                    await pilot.press("i", *name, "enter")
+                    await settle(pilot)
+                    await done(pilot, screen)
+                    if name == "bad":
+                        assert app._notifications
+                        assert "There is no file bad." in [note.message for note in app._notifications]
+                        assert app.screen is screen
+            else:
+                await pilot.press(*keys)
+                await settle(pilot)
+                await done(pilot, screen)
+            assert isinstance(app.screen, MarketScreen)
+            assert app.home.root == root
+            assert app.screen.detail is not None
