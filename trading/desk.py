@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from stockllm.data.book_rows import AccountRow
 from stockllm.data.books import Books
@@ -16,6 +16,7 @@ from stockllm.data.errors import StockllmError
 from stockllm.market.companies import Company
 from stockllm.trading.access import Credential, NotAllowed, PasswordCheck, digest_of
 from stockllm.trading.exchange import Advance, Exchange
+from stockllm.trading.rules import OffTick
 from stockllm.trading.writer import Writer
 
 T = TypeVar("T")
@@ -73,7 +74,8 @@ class Desk:
         self._verifiers = ThreadPoolExecutor(2, "password")
         self._names: dict[str, Company] = {}
         with exchange.store.books.read() as books:
-            self._id = exchange.row(books).id
+            row = exchange.row(books)
+        self._id, self.off_tick = row.id, cast("OffTick", row.off_tick)
 
     def close(self) -> None:
         """Finish what was accepted."""

@@ -22,7 +22,7 @@ from stockllm.data.records import Bar, Cents
 from stockllm.market.fees import Side
 from stockllm.market.instruments import instrument_of
 from stockllm.trading.access import NotAllowed
-from stockllm.trading.rules import LOT, MOST_SHARES, Order
+from stockllm.trading.rules import LOT, MOST_SHARES, OffTick, Order
 
 if TYPE_CHECKING:
     from stockllm.trading.desk import Desk
@@ -110,9 +110,8 @@ async def _order(desk: Desk, request: Request, side: Side) -> JSONResponse:
     try:
         form = await _form(request, ("account", "password", "stock_code", "stock_shares", "stock_price"))
         who = await desk.password(_client(request), form["account"], form["password"])
-        order = Order(
-            _code(form["stock_code"]), side, _lots(form["stock_shares"]), _price(form["stock_price"])
-        )
+        price = _price(form["stock_price"], side, desk.off_tick)
+        order = Order(_code(form["stock_code"]), side, _lots(form["stock_shares"]), price)
 
         def book(books: Books, account: AccountRow) -> None:
             desk.exchange.book(books, account, order)
@@ -163,15 +162,19 @@ def _lots(text: str) -> int:
     return lots * LOT
 
 
-def _price(text: str) -> Cents:
-    """A price in TWD as hundredths. ``34.300000000000004``, which is what a float prints, is 34.30."""
+def _price(text: str, side: Side, off_tick: OffTick) -> Cents:
+    """A price in TWD as hundredths. ``34.300000000000004``, which is what a float prints, is 34.30.
+
+    Where prices are rounded, 34.271 is 34.27 for a buy and 34.28 for a sale; the tick comes after.
+    """
     if not _PRICE.fullmatch(text):
         raise BadForm("價格錯誤", "stock_price is a price in TWD.")
     whole, _, fraction = text.partition(".")
     millionths = round(int((fraction + "000000000")[:9]) / 1000)
-    if millionths % 10_000:
+    cents, rest = divmod(millionths, 10_000)
+    if rest and off_tick == "refuse":
         raise BadForm("價格不符升降單位", "stock_price has at most two decimals.")
-    return int(whole) * 100 + millionths // 10_000
+    return int(whole) * 100 + cents + (rest > 0 and side == "sell")
 
 
 def _date(text: str) -> date | None:

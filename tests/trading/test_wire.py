@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from stockllm.market.ticks import round_to_tick
+from stockllm.trading.exchange import Exchange
+from stockllm.trading.rules import Rules
+
 from .conftest import EVENING, PASSWORD, SESSIONS, Served, dump
 
 
@@ -162,6 +166,26 @@ def test_bad_orders(served: Served) -> None:
         assert dump(served.exchange) == before, changes
 
 
+def test_an_exchange_that_rounds_takes_any_decimals(market_store: Any, hashed: str) -> None:
+    exchange = Exchange.open(market_store, "rounds", evening=EVENING, rules=Rules(off_tick="round"))
+    exchange.add_account("someone", hashed, cash=10_000_000)
+    running = Served(exchange)
+    booked = {"result": "success", "status": "委託成功"}
+    try:
+        close = close_of(running)
+        assert running.university("buy", **GOOD, stock_price=f"{close + 0.271:.3f}") == booked
+        assert exchange.orders("someone")[0].price == round(close * 100), "a buy goes down to its tick"
+        exchange.advance()
+        close = close_of(running)
+        assert running.university("sell", **GOOD, stock_price=f"{close:.2f}1") == booked
+        above = round_to_tick(round(close * 100) + 1, "up")
+        assert exchange.orders("someone")[0].price == above > close * 100, "a sale goes up"
+        refused = running.university("buy", **GOOD, stock_price="0.004")
+        assert refused == {"result": "failed", "status": "交易失敗(價格錯誤)"}
+    finally:
+        running.close()
+
+
 def test_selling_what_is_not_held(served: Served) -> None:
     before = dump(served.exchange)
     answer = served.university("sell", **GOOD, stock_price=close_of(served))
@@ -296,8 +320,6 @@ def test_a_changed_password_counts_at_once(served: Served, hashed: str) -> None:
 
 
 def test_an_account_of_another_exchange_is_no_account(served: Served, hashed: str) -> None:
-    from stockllm.trading.exchange import Exchange
-
     other = Exchange.open(served.exchange.store, "other", evening=EVENING)
     other.add_account("elsewhere", hashed)
     answer = served.university("get_user_stocks", account="elsewhere", password=PASSWORD)
