@@ -9,6 +9,7 @@ of it, no other order for that stock goes out.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from datetime import date, time
@@ -33,6 +34,9 @@ TIMEOUT_S = (10.0, 30.0)
 QUESTIONS = 3
 
 _LARGEST_ANSWER = 4_000_000
+# Of lots or TWD a share; beyond it a number is no holding's, and may be too large to reckon with.
+_LARGEST_NUMBER = 10**9
+_CODE = re.compile(r"[0-9A-Z]{4,8}")
 _PENDING: tuple[SentState, ...] = ("sending", "unknown", "booked")
 _MATCHED = time(16, 1)
 _STATES: dict[SentState, State] = {
@@ -235,7 +239,7 @@ class NckuBroker:
             code, lots = str(row["stock_code_id"]), _number(row["shares"])
             price = _number(row["beginning_price"])
             shares = int(lots * LOT)
-            if not code.isalnum() or shares <= 0 or shares != lots * LOT or price < 0:
+            if not _CODE.fullmatch(code) or shares <= 0 or shares != lots * LOT or price < 0:
                 raise ValueError
         except (KeyError, TypeError, ValueError, InvalidOperation):
             raise self._strange("a holding of an unknown form") from None
@@ -275,7 +279,7 @@ class NckuBroker:
             raise _NoAnswer(f"status {answer.status_code}")
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._strange(f"no JSON, with status {answer.status_code}") from None
         if answer.status_code != 200 or not isinstance(document, dict):
             raise self._strange(f"status {answer.status_code}")
@@ -330,7 +334,7 @@ def _number(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     number = Decimal(str(value))
-    if not number.is_finite():
+    if not number.is_finite() or abs(number) > _LARGEST_NUMBER:
         raise ValueError
     return number
 

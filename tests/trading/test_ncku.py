@@ -182,7 +182,15 @@ def test_a_crash_over_the_request_counts_as_unknown(
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, b"<html>"), (200, b"[]"), (200, b"{}"), (200, b'{"result": "maybe"}'), (307, b""), (404, b"{}")],
+    [
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"[" * 200_000),
+        (200, b"{}"),
+        (200, b'{"result": "maybe"}'),
+        (307, b""),
+        (404, b"{}"),
+    ],
 )
 def test_an_answer_of_an_unknown_form_is_an_error(broker: NckuBroker, faulty: Faulty, answer: Any) -> None:
     faulty.answer = answer
@@ -200,6 +208,7 @@ def test_an_answer_of_an_unknown_form_is_an_error(broker: NckuBroker, faulty: Fa
         (200, b'{"result": "success"}'),
         (200, b'{"result": "failed", "status": "x"}'),
         (200, b"<html>"),
+        (200, b"[" * 200_000),
         [held("one")],
         [held(True)],
         [held(None)],
@@ -207,7 +216,11 @@ def test_an_answer_of_an_unknown_form_is_an_error(broker: NckuBroker, faulty: Fa
         [held(1.00005)],
         [held(1, "nan")],
         [held(1, [])],
+        [held("1e999999")],
+        [held(10**4000)],
+        [held(1, "1e999999")],
         [held(1, code="")],
+        [held(1, code=None)],
         [{"shares": 1}],
         ["2330"],
     ],
