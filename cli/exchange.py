@@ -115,14 +115,22 @@ def advance(
     store, settings = open_store()
     with store:
         exchange = Exchange(store, name)
-        done = exchange.advance(until)
         if as_json:
+            done = exchange.advance(until)
             emit_json({"exchange": name, "day": exchange.day().isoformat(), "sessions": _documents(done)})
             return
-        banner(store.simulated, settings.language)
-        for one in done:
+        told = False
+
+        def tick(one: Advance) -> None:
+            # One by one: a session that cannot be matched yet hides none of those before it.
+            nonlocal told
+            if not told:
+                banner(store.simulated, settings.language)
+            told = True
             _show(one, settings.language)
-        if not done:
+
+        if not exchange.advance(until, tick):
+            banner(store.simulated, settings.language)
             show(
                 text(
                     f"{exchange.day()} 以前都已撮合。",

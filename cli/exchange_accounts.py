@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from decimal import Decimal, InvalidOperation
+from getpass import GetPassWarning
 from typing import Any
 
 import typer
 
 from stockllm.cli.arguments import whole
-from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import UsageError
 
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
@@ -51,7 +53,7 @@ def add(
 ) -> None:
     """Open an account; the live exchange is opened with its first one."""
     from stockllm.trading.access import hash_password
-    from stockllm.trading.exchange import LIVE, Exchange
+    from stockllm.trading.exchange import LIVE, Exchange, check_opening
 
     check_name(name)
     try:
@@ -61,6 +63,7 @@ def add(
     if not part.is_finite():
         raise UsageError(f"'{discount}' is no discount: write a part such as 0.6.")
     money = whole(cash, "TWD such as 100000000")
+    check_opening(money, part)  # before an exchange is opened for it
     store, settings = open_store()
     with store:
         with store.books.read() as books:
@@ -148,6 +151,13 @@ def _password(from_stdin: bool, language: str) -> str:
     """The password, from a terminal that does not show it or from standard input; never an argument."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(
-        typer.prompt(text("密碼", "Password", language), hide_input=True, confirmation_prompt=True, err=True)
-    )
+    question = text("密碼", "Password", language)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return str(typer.prompt(question, hide_input=True, confirmation_prompt=True, err=True))
+        except GetPassWarning:
+            say("")  # the question has no line's end
+            raise UsageError(
+                "There is no terminal to type a password at unseen: pass it with --password-stdin."
+            ) from None

@@ -63,7 +63,9 @@ class Request:
         if self.start > self.end:
             raise UsageError(f"The period ends on {self.end}, before it starts on {self.start}.")
         if not 0 < self.cash <= 10**15:
-            raise UsageError(f"A backtest cannot begin with {self.cash:,} TWD: give more than 0.")
+            raise UsageError(
+                f"A backtest cannot begin with {self.cash:,} TWD: give more than 0, up to {10**15:,}."
+            )
         if not 1 <= self.horizon <= LONGEST_HORIZON:
             raise UsageError(f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {self.horizon}.")
         if not 1 <= self.paths <= 10_000:

@@ -41,6 +41,9 @@ LIVE = "live"
 
 # When a day's prices are whole: after the fixed-price trading that follows the session.
 _OVER = time(14, 30)
+# No number in a store is larger.
+_LAST_ID = 2**63 - 1
+_MOST_CASH = 10**15
 
 
 class NotYet(StockllmError):
@@ -208,10 +211,7 @@ class Exchange:
         self, name: str, password_hash: str, *, cash: int = OPENING_CASH, discount: Decimal = Decimal(1)
     ) -> AccountRow:
         """Open an account. UsageError where the name is taken or a number is out of range."""
-        if not 0 < discount <= 1:
-            raise UsageError(f"A discount of {discount} cannot be given: it lies above 0 and up to 1.")
-        if not 0 <= cash <= 10**15:
-            raise UsageError(f"{cash:,} TWD cannot open an account: give 0 or more.")
+        check_opening(cash, discount)
         now = self.clock.now()
         with self.store.books.write() as books:
             if books.account(name) is not None:
@@ -281,7 +281,7 @@ class Exchange:
 
     def take_back(self, books: Books, account: AccountRow, id: int) -> OrderRow:
         """``cancel`` within a transaction. It raises before it writes."""
-        found = books.order(account.id, id)
+        found = books.order(account.id, id) if abs(id) <= _LAST_ID else None
         if found is None or found.state != "open":
             raise not_open(id)
         now = self.clock.now()
@@ -484,6 +484,14 @@ class Exchange:
                 if calendar.is_session(day):
                     return day
         return None
+
+
+def check_opening(cash: int, discount: Decimal) -> None:
+    """UsageError where no account can begin with this cash in TWD and this part of the commission."""
+    if not 0 < discount <= 1:
+        raise UsageError(f"A discount of {discount} cannot be given: it lies above 0 and up to 1.")
+    if not 0 <= cash <= _MOST_CASH:
+        raise UsageError(f"{cash:,} TWD cannot open an account: give 0 to {_MOST_CASH:,}.")
 
 
 def _same(known: OrderRow, order: Order) -> OrderRow:

@@ -70,6 +70,30 @@ def test_the_live_exchange_opens_with_its_first_account(simulated_home: Home, do
     assert [row["name"] for row in document("exchange", "list", "--json")] == ["live"]
 
 
+def test_a_refused_account_opens_no_exchange(simulated_home: Home, document: Document) -> None:
+    for more in (("--discount", "5"), ("--cash", "-1")):
+        assert add("me", *more).exit_code == 2
+    assert document("exchange", "list", "--json") == []
+
+
+def test_a_password_is_never_typed_where_it_would_show(simulated_home: Home) -> None:
+    command = [sys.executable, "-m", "stockllm.cli.main", "exchange", "account", "add", "me"]
+    environment = os.environ | {"STOCKLLM_HOME": str(simulated_home.root)}
+    done = subprocess.run(
+        command,
+        env=environment,
+        input="a long password\n" * 2,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,  # without a terminal at all
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    question, sentence = done.stderr.splitlines()
+    assert sentence.startswith("stockllm: There is no terminal")
+    assert "Warning" not in question
+
+
 def test_words_on_a_screen(past: Home, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for command, word in (("list", "past"), ("check", "The books agree"), ("audit", "cash=5000000")):
         shown = run("exchange", command, *([] if command == "list" else ["--exchange", "past"]))
@@ -132,7 +156,10 @@ def test_passwords_and_sums_out_of_range(past: Home) -> None:
         assert sentence in result.stderr
 
 
-def test_a_replay_that_is_over_fails(past: Home, refused: Refused, document: Document) -> None:
+def test_a_replay_that_is_over_fails(past: Home, refused: Refused, document: Document, run: Any) -> None:
+    shown = run("exchange", "advance", "--exchange", "past", "--to", "2026-04-30")
+    assert shown.exit_code == 1
+    assert "2026-03-31 0 filled" in shown.stdout, "what was matched before is told"
     document("exchange", "advance", "--exchange", "past", "--to", "2026-03-31", "--json")
     assert "the replay is over" in refused("exchange", "advance", "--exchange", "past", code=1)
 

@@ -64,8 +64,9 @@ def test_refusals_change_nothing(replay: Exchange) -> None:
         with pytest.raises(OrderRefused) as caught:
             replay.place("someone", order)
         assert caught.value.reason == reason
-    with pytest.raises(OrderRefused, match="no open order 7"):
-        replay.cancel("someone", 7)
+    for id in (7, -1, 2**63):
+        with pytest.raises(OrderRefused, match=f"no open order {id}"):
+            replay.cancel("someone", id)
     with pytest.raises(NoAccount):
         replay.place("nobody", good)
     assert dump(replay) == before
