@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -28,18 +28,28 @@ def register(app: typer.Typer) -> None:
 
 def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout.")) -> None:
     """Show freshness, gaps and quarantined rows, what is missing and why, and the last refresh."""
+    from stockllm.collectors.clock import SystemClock
     from stockllm.data.health import health as examine
     from stockllm.market.companies import display
     from stockllm.nightly.refresh import document as refresh_document
+    from stockllm.nightly.steps import last_session
 
     store, settings = open_store()
     with store:
-        report = examine(store)
+        # Once both exchanges have published an evening's lists, that evening's bars are missing too.
+        published = last_session(store.calendar(), SystemClock().now())
+        report = examine(store, published + timedelta(days=1))
         document = report.document()
         simulated = store.simulated
         last = next(iter(store.refreshes.list(limit=1)), None)
         names = {company.code: display(company, settings.language) for company in store.companies()}
-    document |= {"simulated": simulated, "refresh": refresh_document(last) if last else None}
+    examined = {company.code for company in report.companies}
+    without = [code for code in names if code not in examined]
+    document |= {
+        "simulated": simulated,
+        "without_prices": without,
+        "refresh": refresh_document(last) if last else None,
+    }
     if as_json:
         emit_json(document)
         return
@@ -75,8 +85,24 @@ def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     )
     for reason, count in sorted(document["reasons"].items()):
         show(f"  {reason}: {count}")
+    _show_without(without, names, language)
     _show_missing(report, names, language)
     _show_refresh(last, language)
+
+
+def _show_without(without: Sequence[str], names: Mapping[str, str], language: str) -> None:
+    """The companies of which there is no row at all, so none in the table."""
+    if not without:
+        return
+    number = len(without)
+    en = f"{number} {'company' if number == 1 else 'companies'} without any price:"
+    show()
+    show(text(f"{number} 家公司沒有任何價格：", en, language))
+    listed = [f"{code} {names[code]}" for code in without[:_SHOWN]]
+    if number > _SHOWN:
+        left = number - _SHOWN
+        listed.append(text(f"另有 {left} 家，見 --json", f"{left} more in --json", language))
+    show("  " + text("、", ", ", language).join(listed))
 
 
 def _show_missing(report: HealthReport, names: Mapping[str, str], language: str) -> None:

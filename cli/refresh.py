@@ -12,7 +12,7 @@ import typer
 
 from stockllm.cli import arguments
 from stockllm.cli.output import emit_json, open_store, say, show, text
-from stockllm.data.errors import StockllmError
+from stockllm.data.errors import StockllmError, UsageError
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def refresh(
     from stockllm.nightly.refresh import refresh as walk
 
     steps = arguments.parts(only)
+    if only and not steps:  # none named is not all of them
+        raise UsageError(f"--only '{only}' names no step: choose among {', '.join(STEP_NAMES)}.")
     start = arguments.day(since) if since else None
     store, settings = open_store(create=True)
     language = settings.language

@@ -83,8 +83,9 @@ def install(
         store.expect_simulated(False)
         new = entry(store.home, settings.refresh_at, scheduler)
     show(new.shown())
-    if not yes:
-        typer.confirm(text("要寫入嗎？", "Write it?", language), abort=True, err=True)
+    if not yes and not typer.confirm(text("要寫入嗎？", "Write it?", language), err=True):
+        say(text("沒有寫入任何內容。", "Nothing was written.", language))
+        raise typer.Exit(1)
     write(new)
     show(text("已安裝。", "Installed.", language))
     if new.kind == "systemd":

@@ -187,6 +187,7 @@ def test_what_is_wrong_is_one_sentence(
     refused: Callable[..., str], environment: dict[str, str], home_dir: Path
 ) -> None:
     assert "no step supper" in refused("refresh", "--only", "supper")
+    assert "names no step" in refused("refresh", "--only", " ,")
     assert "is no date" in refused("refresh", "--since", "yesterday")
     assert f"up to today, {TODAY}" in refused("refresh", "--since", f"{TODAY + timedelta(days=1)}")
     with hold(Home(home_dir).ensure().refresh_lock, "another refresh"):

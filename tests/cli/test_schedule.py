@@ -163,6 +163,8 @@ def test_install_shows_asks_and_writes(
 
     declined = CliRunner().invoke(app, ["schedule", "install"], input="n\n")
     assert declined.exit_code == 1
+    assert "Nothing was written." in declined.stderr
+    assert "input ended" not in declined.stderr
     assert "stockllm.cli.main refresh" in declined.stdout
     assert not crontab.exists()
     unanswered = run("schedule", "install")
