@@ -283,6 +283,23 @@ def test_what_is_no_order_at_all(served: Served) -> None:
     assert dump(served.exchange) == before
 
 
+def test_a_body_that_never_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stockllm.trading import serve
+
+    monkeypatch.setattr(serve, "SLOWEST_BODY_S", 0.05)
+    address = urlsplit(served.root)
+    assert address.hostname
+    for path, body in (("/stock/api/v1/buy", b'"failed"'), ("/v1/orders", b'"slow"')):
+        with socket.create_connection((address.hostname, address.port or 0), 30) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\naccount="
+            connection.sendall(head.encode())
+            answer = b""
+            while part := connection.recv(65_536):  # until it hangs up
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 408 "), path
+        assert body in answer
+
+
 def test_too_many_requests(serve: Callable[..., Served]) -> None:
     slow = serve(rate=2)
     answers = [requests.get(f"{slow.root}/stock_type?stock_code=2330", timeout=30) for _ in range(8)]
