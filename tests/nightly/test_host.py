@@ -153,6 +153,9 @@ def test_the_job_of_the_evening(make: Callable[..., Host], home: Home, clock: Fa
         friday = datetime(2025, 4, 11, 18, 31, tzinfo=TAIPEI)
         assert job.trigger.get_next_fire_time(None, friday) == datetime(2025, 4, 12, 18, 30, tzinfo=TAIPEI)
         assert (job.misfire_grace_time, job.coalesce, job.max_instances) == (GRACE.total_seconds(), True, 1)
+        look = host._scheduler.get_job("look")
+        assert look.func == host.look
+        assert look.trigger.interval <= timedelta(minutes=15), "what failed is done again within the hour"
 
 
 def test_a_program_that_is_not_there_is_tried_again(
