@@ -105,10 +105,10 @@ async def measure(root: Path) -> dict[str, str]:
         found["key to repaint, company, p95"] = await timed(app, ["down"], painted)
         found["key to repaint, pan, p95"] = await timed(app, ["left", "right"], painted)
         found["key to repaint, zoom, p95"] = await timed(app, ["minus", "plus"], painted)
-        for key in ("2", "3", "4", "1"):
+        for key in ("2", "3", "4", "5", "1"):
             await pilot.press(key)
             await pilot.pause()
-        found["key to repaint, tab, p95"] = await timed(app, ["2", "3", "4", "1"], painted)
+        found["key to repaint, tab, p95"] = await timed(app, ["2", "3", "4", "5", "1"], painted)
         while any(not worker.is_finished for worker in app.workers):
             await asyncio.sleep(0.05)
         cpu, wall = time.process_time(), time.perf_counter()
@@ -162,6 +162,7 @@ async def soak(pilot: Any, shown: Callable[[], Awaitable[None]]) -> str:
         "2",
         "3",
         "4",
+        "5",
         "1",
         "t",
         "l",

@@ -131,6 +131,10 @@ class StockApp(App[None]):
             from stockllm.tui.ledger_screen import LedgerScreen
 
             return LedgerScreen(self.language)
+        if name == "portfolio":
+            from stockllm.tui.portfolio_screen import PortfolioScreen
+
+            return PortfolioScreen(self.language)
         if name == "training":
             from stockllm.tui.training_screen import TrainingScreen
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
+from stockllm.tui.portfolio_core import Portfolio, Ticket
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.train_options import Checked
 from stockllm.tui.training_core import Adapters, Run
+
+if TYPE_CHECKING:
+    from stockllm.trading.brokers import Placed
 
 
 @dataclass(eq=False)
@@ -179,4 +184,26 @@ class FormChecked(Message):
     """The training form was checked: what it gives, or the sentence that says what is wrong."""
 
     checked: Checked | None
+    sentence: str
+
+
+@dataclass(eq=False)
+class PortfolioLoaded(Message):
+    """A broker was asked about an account."""
+
+    portfolio: Portfolio
+
+
+@dataclass(eq=False)
+class OrderChanged(Message):
+    """An order was sent or taken back."""
+
+    placed: Placed
+
+
+@dataclass(eq=False)
+class TicketChecked(Message):
+    """The ticket was checked: the order, or the sentence that says why it would be refused."""
+
+    ticket: Ticket | None
     sentence: str

@@ -6,7 +6,7 @@ come from where the error was raised, and reasons of signals carry both language
 
 from __future__ import annotations
 
-from stockllm.tui import words, words_ledger, words_market, words_system, words_training
+from stockllm.tui import words, words_ledger, words_market, words_portfolio, words_system, words_training
 from stockllm.tui.text import Language
 
 TABLE: dict[str, tuple[str, str]] = {
@@ -15,6 +15,7 @@ TABLE: dict[str, tuple[str, str]] = {
     **words_ledger.WORDS,
     **words_system.WORDS,
     **words_training.WORDS,
+    **words_portfolio.WORDS,
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stockllm.tui.app import StockApp
 
 #: The tabs in the order of their number keys.
-TABS = ("market", "ledger", "training", "system")
+TABS = ("market", "portfolio", "ledger", "training", "system")
 
 
 @dataclass(frozen=True, slots=True)

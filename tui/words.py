@@ -5,6 +5,7 @@ from __future__ import annotations
 WORDS: dict[str, tuple[str, str]] = {
     "app.simulated": (" SIMULATED 模擬資料 ", " SIMULATED 模擬資料 "),
     "tab.market": ("行情", "Market"),
+    "tab.portfolio": ("投組", "Portfolio"),
     "tab.ledger": ("預測", "Forecasts"),
     "tab.training": ("訓練", "Training"),
     "tab.system": ("系統", "System"),

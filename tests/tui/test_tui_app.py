@@ -8,7 +8,7 @@ import pytest
 from looking import WIDE, chart_text, lines, market, table_text, toasts
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
@@ -29,7 +29,9 @@ async def ask_for(pilot: Pilot[None], settle: Settle, words: str) -> None:
     """Through the palette, as a user would."""
     await pilot.press("colon")
     await settle(pilot)
-    await pilot.press(*("space" if c == " " else c for c in words), "enter")
+    pilot.app.screen.query_one("#palette-input", Input).value = words
+    await pilot.pause()
+    await pilot.press("enter")
     await settle(pilot)
 
 

@@ -79,7 +79,7 @@ async def test_the_ledger_is_a_table_with_what_came(
     app = make_app(ledger_home)
     async with app.run_test(size=WIDE) as pilot:
         await settle(pilot)
-        await pilot.press("2")
+        await pilot.press("3")
         await settle(pilot)
         screen = app.screen
         assert isinstance(screen, LedgerScreen)
@@ -120,7 +120,7 @@ async def test_filters_orders_language_and_the_way_to_the_chart(
     app = make_app(ledger_home)
     async with app.run_test(size=WIDE) as pilot:
         await settle(pilot)
-        await pilot.press("2")
+        await pilot.press("3")
         await settle(pilot)
         screen = app.screen
         assert isinstance(screen, LedgerScreen)
@@ -155,7 +155,7 @@ async def test_filters_orders_language_and_the_way_to_the_chart(
         assert app.screen is market(app)
         assert market(app).past is not None
         assert "Forecast as of" in shown(app, OutcomeLine)
-        await pilot.press("2", "e")
+        await pilot.press("3", "e")
         await settle(pilot)
         path = Path(toasts(app)[-1].splitlines()[-1])
         with path.open(encoding="utf-8-sig") as file:
@@ -176,7 +176,7 @@ async def test_u_scores_what_has_come_and_trouble_is_one_sentence(
     app = make_app(home)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await pilot.press("2")
+        await pilot.press("3")
         await settle(pilot)
         assert "尚" not in table_text(app, "#ledger")
         await pilot.press("u")
@@ -199,7 +199,7 @@ async def test_without_a_store_the_tab_says_so(bare_home: Home, make_app: MakeAp
     app = make_app(bare_home)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await pilot.press("2")
+        await pilot.press("3")
         await settle(pilot)
         assert "stockllm demo" in str(app.screen.query_one("#record", Static).render())
         assert toasts(app) == []

@@ -81,7 +81,7 @@ def test_guide(make_app: MakeApp, settle: Settle, snap_compare: Compare, languag
 
 
 #: Every other tab by its key, with the home it is shown over.
-TABS = {"ledger": "2", "training": "3", "system": "4"}
+TABS = {"portfolio": "2", "ledger": "3", "training": "4", "system": "5"}
 
 
 def told(home: Home, forecast: PathForecast) -> None:
@@ -160,7 +160,7 @@ def test_tab(
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize("keys", [("colon", *"20"), ("n",), ("3", "s")], ids=["palette", "news", "form"])
+@pytest.mark.parametrize("keys", [("colon", *"20"), ("n",), ("4", "s")], ids=["palette", "news", "form"])
 def test_what_lies_over_the_tabs(
     home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, keys: tuple[str, ...], language: str
 ) -> None:

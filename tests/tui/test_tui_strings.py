@@ -11,6 +11,7 @@ from stockllm.tui import strings
 from stockllm.tui.keys import COMMON
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.portfolio_screen import PortfolioScreen
 from stockllm.tui.strings import TABLE, t
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.training_screen import TrainingScreen
@@ -18,26 +19,24 @@ from stockllm.tui.training_screen import TrainingScreen
 TUI = Path(strings.__file__).parent
 
 
-@pytest.mark.parametrize("key", TABLE)
-def test_both_languages_have_every_text_and_the_same_figures(key: str) -> None:
-    zh, en = TABLE[key]
-    assert zh.strip()
-    assert en.strip()
-    assert set(re.findall(r"{(\w+)}", zh)) == set(re.findall(r"{(\w+)}", en))
+def test_both_languages_have_every_text_and_the_same_figures() -> None:
+    for key, (zh, en) in TABLE.items():
+        assert zh.strip(), key
+        assert en.strip(), key
+        assert set(re.findall(r"{(\w+)}", zh)) == set(re.findall(r"{(\w+)}", en)), key
 
 
-@pytest.mark.parametrize("key", TABLE)
-def test_chinese_is_traditional(key: str) -> None:
+def test_chinese_is_traditional() -> None:
     simplified = "预测讯号开闭资料时间没读数据股价涨跌买卖观请载错误确认设置"
     traditional = "預測訊號開閉資料時間沒讀數據股價漲跌買賣觀請載錯誤確認設置"
     only_simplified = set(simplified) - set(traditional)
-    assert not only_simplified & set(TABLE[key][0])
+    assert {key for key, (zh, _) in TABLE.items() if only_simplified & set(zh)} == set()
 
 
 def test_every_key_that_the_code_names_is_in_the_table_and_none_is_idle() -> None:
     files = [path for path in TUI.glob("*.py") if not path.name.startswith("words")]
     source = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    screens = (MarketScreen, LedgerScreen, TrainingScreen, SystemScreen)
+    screens = (MarketScreen, PortfolioScreen, LedgerScreen, TrainingScreen, SystemScreen)
     for key in (*COMMON, *(key for screen in screens for key in screen.KEYS)):
         assert f"help.{key.name}" in TABLE
         assert not key.footer or f"key.{key.name}" in TABLE

@@ -66,7 +66,7 @@ def remember_a_refresh(store: Store) -> None:
 
 async def system(pilot: Pilot[None], settle: Settle) -> SystemScreen:
     await settle(pilot)
-    await pilot.press("4")
+    await pilot.press("5")
     await settle(pilot)
     assert isinstance(pilot.app.screen, SystemScreen)
     return pilot.app.screen

@@ -90,7 +90,7 @@ def make_adapter(home: Home, name: str, made_at: str, data_end: str) -> None:
 
 async def training(pilot: Pilot[None], settle: Settle) -> TrainingScreen:
     await settle(pilot)
-    await pilot.press("3")
+    await pilot.press("4")
     await settle(pilot)
     assert isinstance(pilot.app.screen, TrainingScreen)
     return pilot.app.screen

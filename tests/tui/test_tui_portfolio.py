@@ -1,0 +1,139 @@
+"""The Portfolio tab: an account of the local exchange, and orders that are sent only when asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from looking import WIDE, lines, market, table_text, toasts
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from stockllm.data.errors import BrokerError
+from stockllm.data.paths import Home
+from stockllm.data.store import Store
+from stockllm.trading.exchange import LIVE, Exchange
+from stockllm.trading.rules import Rules
+from stockllm.tui import portfolio_core
+from stockllm.tui.app import StockApp
+from stockllm.tui.portfolio_screen import PortfolioScreen
+from stockllm.tui.ticket_screen import TicketScreen
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+MakeApp = Callable[..., StockApp]
+
+
+@pytest.fixture
+def traded(home: Home) -> Home:
+    """A home with an exchange that is always open, and two accounts."""
+    with Store.open(home) as store:
+        exchange = Exchange.open(store, LIVE, rules=Rules(window="always"))
+        for name in ("alice", "bob"):
+            exchange.add_account(name, "a hash", cash=10_000_000)
+    return home
+
+
+async def portfolio(pilot: Pilot[None], settle: Settle) -> PortfolioScreen:
+    await settle(pilot)
+    await pilot.press("2")
+    await settle(pilot)
+    assert isinstance(pilot.app.screen, PortfolioScreen)
+    return pilot.app.screen
+
+
+def head(screen: PortfolioScreen) -> str:
+    return str(screen.query_one("#account", Static).render())
+
+
+async def test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back(
+    traded: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    with Store.open(traded) as store:
+        close = store.bars.bars("2330")[-1].close
+    app = make_app(traded)
+    async with app.run_test(size=WIDE) as pilot:
+        screen = await portfolio(pilot, settle)
+        assert "本地交易所：alice" in head(screen)
+        assert "10,000,000" in head(screen)
+        await pilot.press("b")
+        await settle(pilot)
+        ticket = app.screen
+        assert isinstance(ticket, TicketScreen)
+
+        def says() -> str:
+            return str(ticket.query_one("#ticket-says", Static).render())
+
+        for name, value, answer in (
+            ("company", "台積電", "股數"),
+            ("shares", "many", "no number of shares"),
+            ("shares", "1500", ""),
+            ("shares", "1000", "no price"),
+            ("price", f"{close / 100 + 0.01:.2f}", ""),
+            ("price", f"{close / 200:.0f}", ""),
+        ):
+            ticket.query_one(f"#{name}", Input).value = value
+            await settle(pilot)
+            assert ticket.ticket is None, (name, value)
+            assert answer in says() or answer == "股數"
+            await pilot.press("ctrl+s")
+            await settle(pilot)
+            assert app.screen is ticket
+        ticket.query_one("#price", Input).value = f"{close / 100:.2f}"
+        await settle(pilot)
+        assert "買進 2330 台積電 1,000 股" in says()
+        assert f"{close * 10:,}" in says()
+        with Store.open(traded) as store:
+            assert Exchange(store, LIVE).orders("alice") == []
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert "再按一次" in says()
+        with Store.open(traded) as store:
+            assert Exchange(store, LIVE).orders("alice") == []
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        with Store.open(traded) as store:
+            (order,) = Exchange(store, LIVE).orders("alice")
+        assert (order.code, order.side, order.shares, order.price) == ("2330", "buy", 1000, close)
+        assert "委託中" in table_text(app, "#orders")
+        assert "10,000,000" in head(screen)
+        await pilot.press("tab", "x")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert "已取消" in table_text(app, "#orders")
+        await pilot.press("x", "a")
+        await settle(pilot)
+        assert "bob" in head(screen)
+        assert any("不能取消" in toast for toast in toasts(app))
+        await pilot.press("l", "e")
+        await settle(pilot)
+        assert "local exchange: bob" in head(screen)
+        assert Path(toasts(app)[-1].splitlines()[-1]).exists()
+
+
+async def test_without_an_account_it_says_how_to_open_one_and_trouble_is_a_sentence(
+    home: Home, bare_home: Home, make_app: MakeApp, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, words in ((home, "exchange account add"), (bare_home, "stockllm demo")):
+        app = make_app(place)
+        async with app.run_test(size=(80, 24)) as pilot:
+            screen = await portfolio(pilot, settle)
+            assert words in head(screen)
+            assert toasts(app) == []
+            await pilot.press("b", "s", "x", "a", "e")
+            await settle(pilot)
+            assert app.screen is screen
+            assert lines(screen.query_one("#orders"))
+
+    def away(*_: object) -> None:
+        raise BrokerError("The server does not answer: try again later.")
+
+    monkeypatch.setattr(portfolio_core, "load_portfolio", away)
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await portfolio(pilot, settle)
+        assert toasts(app) == ["The server does not answer: try again later."]
+        await pilot.press("1")
+        await settle(pilot)
+        assert app.screen is market(app)

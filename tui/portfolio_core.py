@@ -1,0 +1,203 @@
+"""What the Portfolio tab shows and sends: an account through its broker. Knows no screen."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stockllm.data.errors import UsageError
+from stockllm.market.companies import Company
+from stockllm.market.fees import Charges, charges
+from stockllm.tui import export
+from stockllm.tui.board import open_store
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stockllm.data.book_rows import FillRow
+    from stockllm.data.paths import Home
+    from stockllm.data.settings import Settings
+    from stockllm.data.store import Store
+    from stockllm.trading.brokers import Placed
+    from stockllm.trading.live import Account, Look
+    from stockllm.trading.rules import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Shares of one company. ``today`` is what its last session moved them by in TWD, None where unknown."""
+
+    company: Company
+    shares: int
+    cost: int
+    close: int | None
+    worth: int | None
+    gain: int | None
+    today: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portfolio:
+    """An account as its broker has it. ``names`` are the accounts there are at the local exchange."""
+
+    kind: Literal["local", "ncku"]
+    look: Look
+    holdings: tuple[Holding, ...]
+    orders: tuple[Placed, ...]
+    fills: dict[int, FillRow]
+    names: tuple[str, ...]
+    companies: dict[str, Company]
+    discount: Decimal
+
+    @property
+    def gain(self) -> int:
+        """What all holdings are worth more than they cost, before charges."""
+        return sum(each.gain or 0 for each in self.holdings)
+
+    @property
+    def today(self) -> int:
+        """What the last session moved all holdings by."""
+        return sum(each.today or 0 for each in self.holdings)
+
+    def selling(self, code: str) -> int:
+        """Shares of ``code`` that open orders are to sell."""
+        waiting = (placed.order for placed in self.orders if placed.state in ("open", "unknown"))
+        return sum(order.shares for order in waiting if order.side == "sell" and order.code == code)
+
+
+def load_portfolio(home: Home, name: str) -> Portfolio:
+    """The account of this name, the settings' where empty. Raises what a broker that cannot be asked does."""
+    from stockllm.data.settings import Settings
+    from stockllm.trading.live import look
+
+    settings = Settings.load(home)
+    with open_store(home) as store:
+        with store.books.read() as books:
+            names = tuple(row.name for row in books.accounts())
+        account = _account(store, settings, name or (names[0] if names else ""))
+        seen = look(store, account)
+        known = {company.code: company for company in store.companies()}
+        orders = tuple(account.broker.orders())
+        fills = {}
+        if account.exchange is not None:
+            fills = {fill.order_id: fill for fill in account.exchange.fills(account.name)}
+        holdings = tuple(
+            Holding(
+                known.get(row.code) or Company.bare(row.code),
+                row.shares,
+                row.cost,
+                row.close,
+                row.worth,
+                row.gain,
+                _today(store, row.code, row.shares, seen.day),
+            )
+            for row in seen.rows
+        )
+    return Portfolio(account.kind, seen, holdings, orders, fills, names, known, account.discount)
+
+
+def _account(store: Store, settings: Settings, name: str) -> Account:
+    from stockllm.trading.live import open_account
+
+    # The settings' own account, unless another one of the local exchange is wanted.
+    if not name or name == settings.trade.account:
+        return open_account(store, settings)
+    return open_account(store, settings, "local" if settings.trade.broker == "local" else "", name)
+
+
+def _today(store: Store, code: str, shares: int, day: date | None) -> int | None:
+    """What the account's last session moved ``shares`` by, from the session's own reference."""
+    if day is None:
+        return None
+    series = store.bars.series(code, end=day)
+    if not len(series) or series.dates[-1] != day:
+        return None
+    return round(shares * float(series.close[-1] - series.reference[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An order that could be sent: for which session, what it is worth and costs, and when it was priced."""
+
+    order: Order
+    company: Company
+    session: date
+    charges: Charges
+
+
+def check_ticket(
+    home: Home, name: str, side: str, company: str, shares: str, price: str, portfolio: Portfolio
+) -> Ticket:
+    """The order as the exchange would take it now; the sentence to show where it would not.
+
+    The exchange judges again when it is sent: on an ex-date its reference is not the last close.
+    """
+    from stockllm.data.settings import Settings
+    from stockllm.trading.rules import Order, check_form, check_limits, check_means
+
+    if side not in ("buy", "sell"):
+        raise UsageError("An order buys or sells: write buy or sell.")
+    with open_store(home) as store:
+        account = _account(store, Settings.load(home), name)
+        found = store.resolve(company)
+        order = Order(found.code, side, _whole(shares), _cents(price))  # type: ignore[arg-type]
+        session = account.broker.session()
+        order = check_form(order, session)
+        check_limits(order, store.bars.last_close(found.code, session), session)
+        held = next((each.shares for each in portfolio.holdings if each.company.code == found.code), 0)
+        free = held - portfolio.selling(found.code)
+        check_means(order, cash=portfolio.look.free, shares=free, discount=account.discount)
+    cost = charges(order.side, order.code, order.shares, order.price, discount=account.discount)
+    return Ticket(order, found, session, cost)
+
+
+def send(home: Home, name: str, ticket: Ticket) -> Placed:
+    """Send an order once. Raises OrderRefused or BrokerError, whose sentence says what now."""
+    from stockllm.data.settings import Settings
+
+    with open_store(home) as store:
+        account = _account(store, Settings.load(home), name)
+        return account.broker.place(ticket.order, str(uuid.uuid4()))
+
+
+def cancel(home: Home, name: str, id: int) -> Placed:
+    """Take an open order back."""
+    from stockllm.data.settings import Settings
+
+    with open_store(home) as store:
+        return _account(store, Settings.load(home), name).broker.cancel(id)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace(",", "").strip())
+    except ValueError:
+        raise UsageError(f"{text!r} is no number of shares: write 1000 for a lot.") from None
+
+
+def _cents(text: str) -> int:
+    """Hundredths of a price in TWD; at most two decimals."""
+    try:
+        cents = Decimal(text.replace(",", "").strip()) * 100
+    except InvalidOperation:
+        raise UsageError(f"{text!r} is no price: write it in TWD, as in 1075 or 48.95.") from None
+    if not cents.is_finite() or cents != cents.to_integral_value():
+        raise UsageError(f"{text!r} has more decimals than a price: two are the most.")
+    return int(cents)
+
+
+def export_portfolio(home: Home, portfolio: Portfolio, now: datetime) -> Path:
+    """The holdings as a CSV, in TWD."""
+    heading = ("account", "code", "name", "shares", "cost", "close", "worth", "gain", "today")
+    rows = [
+        (
+            portfolio.look.account, each.company.code, each.company.name_zh, each.shares, each.cost,
+            None if each.close is None else each.close / 100, each.worth, each.gain, each.today,
+        )
+        for each in portfolio.holdings
+    ]  # fmt: skip
+    return export.write_csv(export.folder(home) / f"portfolio-{now:%Y-%m-%d-%H%M%S}.csv", heading, rows)

@@ -1,0 +1,290 @@
+"""The Portfolio tab: holdings, cash, gains, orders and fills of one account, and a ticket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Static
+
+from stockllm.data.errors import OrderRefused, StockllmError, UsageError
+from stockllm.market.companies import display
+from stockllm.tui import portfolio_core as core
+from stockllm.tui import text
+from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.board import NothingToShow
+from stockllm.tui.keys import Key, bindings
+from stockllm.tui.messages import Exported, LoadFailed, OrderChanged, PortfolioLoaded
+from stockllm.tui.portfolio_core import Holding, Portfolio, Ticket
+from stockllm.tui.strings import t
+from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.table import Cell, Column, Line, Table
+from stockllm.tui.ticket_screen import TicketScreen
+
+if TYPE_CHECKING:
+    from stockllm.trading.brokers import Placed
+
+KEYS = (
+    Key("b", "b", "screen.ticket('buy')", "buy"),
+    Key("s", "s", "screen.ticket('sell')", "sell"),
+    Key("x", "x", "screen.cancel", "cancel_order"),
+    Key("a", "a", "screen.account", "account"),
+    Key("tab", "Tab", "app.focus_next", "focus"),
+)
+
+
+class PortfolioScreen(TabScreen):
+    """One account, named in the first line at all times."""
+
+    TAB = "portfolio"
+    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    NOTES = ("help.portfolio",)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "portfolio")
+
+    portfolio: Portfolio | None = None
+    account = ""
+    notice = ""
+
+    def body(self) -> ComposeResult:
+        yield Static(id="account", markup=False)
+        with Horizontal(id="portfolio"):
+            yield Table(id="holdings")
+            yield Table(id="orders")
+
+    def on_mount(self) -> None:
+        self.query_one("#holdings", Table).focus()
+        self.show()
+        self.load()
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self.portfolio is not None or self.notice:
+            self.load()
+
+    # Reading and sending, each in a thread of its own
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="portfolio", description="ask the broker")
+    def load(self) -> None:
+        try:
+            self.post_message(PortfolioLoaded(core.load_portfolio(self.stock.home, self.account)))
+        except Exception as error:
+            self.post_message(LoadFailed("portfolio", error))
+
+    @work(thread=True, exit_on_error=False, group="order", description="send an order")
+    def send(self, account: str, ticket: Ticket) -> None:
+        try:
+            self.post_message(OrderChanged(core.send(self.stock.home, account, ticket)))
+        except Exception as error:
+            self.post_message(LoadFailed("order", error))
+
+    @work(thread=True, exit_on_error=False, group="order", description="cancel an order")
+    def take_back(self, account: str, id: int) -> None:
+        try:
+            self.post_message(OrderChanged(core.cancel(self.stock.home, account, id)))
+        except Exception as error:
+            self.post_message(LoadFailed("order", error))
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export holdings")
+    def export(self, portfolio: Portfolio) -> None:
+        try:
+            path = core.export_portfolio(self.stock.home, portfolio, self.stock.now())
+            self.post_message(Exported((path,)))
+        except Exception as error:
+            self.post_message(LoadFailed("export", error))
+
+    # What the threads report
+
+    @on(PortfolioLoaded)
+    def _loaded(self, message: PortfolioLoaded) -> None:
+        self.portfolio, self.notice = message.portfolio, ""
+        self.show()
+
+    @on(OrderChanged)
+    def _changed(self, message: OrderChanged) -> None:
+        placed = message.placed
+        state = t(f"order.state.{placed.state}", self.language)
+        self.notify(t("toast.order", self.language, id=placed.id, state=state), markup=False)
+        self.load()
+
+    @on(Exported)
+    def _exported(self, message: Exported) -> None:
+        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
+
+    @on(LoadFailed)
+    def _failed(self, message: LoadFailed) -> None:
+        error = message.error
+        if message.group == "portfolio" and isinstance(error, NothingToShow | UsageError):
+            # No account yet, or no store: how to get one is no trouble.
+            self.portfolio, self.notice = None, str(error)
+            self.show()
+            return
+        if isinstance(error, OrderRefused) and self.language == "zh":
+            error = StockllmError(error.zh)
+        titles = {"order": "toast.order_failed", "export": "toast.export_failed"}
+        self.report(error, titles.get(message.group, "toast.load_failed"))
+        if message.group == "order":
+            self.load()
+
+    # What the user does
+
+    def action_ticket(self, side: str) -> None:
+        """Fill in an order; it is sent only after it was asked for twice."""
+        portfolio = self.portfolio
+        if portfolio is None:
+            self.notify(self.notice or t("toast.no_account", self.language), severity="warning", markup=False)
+            return
+        values = {"side": side, "company": self.stock.market.selected}
+        held = self._held()
+        if side == "sell" and held is not None:
+            free = held.shares - portfolio.selling(held.company.code)
+            values |= {"company": held.company.code, "shares": str(free)}
+            if held.close is not None:
+                values["price"] = f"{held.close / 100:.2f}"
+
+        def filled(ticket: Ticket | None) -> None:
+            if ticket is not None:
+                self.send(portfolio.look.account, ticket)
+
+        self.app.push_screen(TicketScreen(self.language, self.stock.home, portfolio, values), filled)
+
+    def _held(self) -> Holding | None:
+        key = self.query_one("#holdings", Table).cursor
+        holdings = self.portfolio.holdings if self.portfolio else ()
+        return next((each for each in holdings if each.company.code == key), None)
+
+    def action_cancel(self) -> None:
+        """Ask, and take back the open order under the cursor."""
+        portfolio = self.portfolio
+        key = self.query_one("#orders", Table).cursor
+        placed = next((o for o in (portfolio.orders if portfolio else ()) if str(o.id) == key), None)
+        if portfolio is None or placed is None or placed.state != "open":
+            self.notify(t("toast.no_open_order", self.language), severity="warning")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.take_back(portfolio.look.account, placed.id)
+
+        question = t("portfolio.cancel", self.language, id=placed.id)
+        self.app.push_screen(ConfirmScreen(self.language, question), answered)
+
+    def action_account(self) -> None:
+        """The next account of the local exchange."""
+        portfolio = self.portfolio
+        if portfolio is None or len(portfolio.names) < 2:
+            self.notify(t("toast.one_account", self.language), severity="warning")
+            return
+        now = (
+            portfolio.names.index(portfolio.look.account) if portfolio.look.account in portfolio.names else -1
+        )
+        self.account = portfolio.names[(now + 1) % len(portfolio.names)]
+        self.load()
+
+    def action_reload(self) -> None:
+        """Ask the broker again."""
+        self.load()
+
+    def action_export(self) -> None:
+        """The holdings, as CSV."""
+        if self.portfolio is None:
+            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
+        else:
+            self.export(self.portfolio)
+
+    @on(Table.Picked, "#holdings")
+    def _company(self, message: Table.Picked) -> None:
+        self.stock.action_company(message.key)
+
+    # Showing
+
+    def watch_language(self) -> None:
+        if self.query(Table):
+            self.show()
+
+    def show(self) -> None:
+        """Everything, in the language of the screen."""
+        language, portfolio = self.language, self.portfolio
+        self.query_one("#account", Static).update(self._head())
+        self.query_one("#holdings", Table).fill(
+            (
+                Column(t("ledger.company", language), 0),
+                Column(t("portfolio.shares", language), 10, "right"),
+                Column(t("list.last", language), 9, "right", rank=1),
+                Column(t("portfolio.worth", language), 12, "right"),
+                Column(t("portfolio.gain", language), 11, "right"),
+                Column(t("portfolio.today", language), 10, "right", rank=2),
+            ),
+            [Line(h.company.code, self._holding(h)) for h in (portfolio.holdings if portfolio else ())],
+            t("portfolio.no_holdings", language) if portfolio else self.notice,
+        )
+        self.query_one("#orders", Table).fill(
+            (
+                Column(t("portfolio.session", language), 10),
+                Column(t("portfolio.side", language), 4),
+                Column(t("ledger.company", language), 0),
+                Column(t("portfolio.shares", language), 9, "right"),
+                Column(t("portfolio.price", language), 8, "right"),
+                Column(t("portfolio.state", language), 9),
+                Column(t("portfolio.charges", language), 8, "right", rank=1),
+            ),
+            [Line(str(o.id), self._order(o)) for o in (portfolio.orders if portfolio else ())],
+            t("portfolio.no_orders", language) if portfolio else "",
+        )
+
+    def _head(self) -> Content:
+        portfolio, language = self.portfolio, self.language
+        if portfolio is None:
+            return Content(self.notice or t("header.loading", language))
+        look = portfolio.look
+        who = t(f"portfolio.{portfolio.kind}", language, account=look.account)
+        pieces: list[str | tuple[str, str]] = [(f" {who} ", "bold $background on $forecast"), "  "]
+        if look.equity is not None:
+            pieces += [t("portfolio.equity", language, twd=f"{look.equity:,}"), "  "]
+        pieces += [t("portfolio.free", language, twd=f"{look.free:,}"), "  "]
+        for key, value in (("portfolio.sum_today", portfolio.today), ("portfolio.sum_gain", portfolio.gain)):
+            pieces += [(t(key, language, twd=f"{value:+,}"), _way(value)), "  "]
+        if look.drawdown:
+            pieces.append((t("portfolio.drawdown", language, share=f"{look.drawdown:.1%}"), "$text-warning"))
+        if look.estimated:
+            pieces.append((t("portfolio.estimated", language), "$text-quiet"))
+        return Content.assemble(*pieces)
+
+    def _holding(self, each: Holding) -> tuple[Cell, ...]:
+        def money(value: int | None) -> Cell:
+            if value is None:
+                return ("–", "quiet")
+            return (f"{value:+,}", "up" if value > 0 else "down" if value < 0 else "quiet")
+
+        return (
+            (f"{each.company.code} {display(each.company, self.language)}", "row"),
+            (f"{each.shares:,}", "row"),
+            ("–" if each.close is None else text.price(each.close / 100), "quiet"),
+            ("–" if each.worth is None else f"{each.worth:,}", "row"),
+            money(each.gain),
+            money(each.today),
+        )
+
+    def _order(self, placed: Placed) -> tuple[Cell, ...]:
+        portfolio, order = self.portfolio, placed.order
+        assert portfolio is not None
+        fill = portfolio.fills.get(placed.id)
+        company = portfolio.companies.get(order.code)
+        name = display(company, self.language) if company else ""
+        look = {"open": "forecast", "filled": "row", "unknown": "warning", "refused": "warning"}
+        return (
+            (text.day(placed.session, self.language), "quiet"),
+            (t(f"order.side.{order.side}", self.language), "up" if order.side == "buy" else "down"),
+            (f"{order.code} {name}", "row"),
+            (f"{order.shares:,}", "row"),
+            (text.price(order.price / 100), "row"),
+            (t(f"order.state.{placed.state}", self.language), look.get(placed.state, "quiet")),
+            (f"{fill.commission + fill.tax:,}" if fill else "", "quiet"),
+        )
+
+
+def _way(value: int) -> str:
+    return "$up" if value > 0 else "$down" if value < 0 else "$text-quiet"
