@@ -18,6 +18,7 @@ from stockllm.data.ledger import LedgerStore
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
+from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.cards import Card
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, data_hash, forecast, forecastable
 from stockllm.forecaster.models import LoadedModel, ModelRef, base_model_dir, weights_hash
@@ -291,8 +292,9 @@ def test_the_41_of_the_real_market(shared_dir: Path, tmp_path: Path) -> None:
     assert [entry.forecast.code for entry in entries] == codes
     assert len(codes) == 41
     assert [entry.id for entry in again] == [entry.id for entry in entries]
+    embedded = hash_with(weights_hash(base_model_dir()), read_calibration(base_model_dir()))
     for entry in entries:
         assert entry.warnings == ()
         assert not entry.forecast.simulated
-        assert entry.forecast.model_hash == weights_hash(base_model_dir())
+        assert entry.forecast.model_hash == embedded
         assert_candles(entry.forecast)
