@@ -73,7 +73,7 @@ class LedgerScreen(TabScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="ledger", description="read the ledger")
     def load_ledger(self) -> None:
         try:
-            self.post_message(LedgerLoaded(core.load_ledger(self.stock.home)))
+            self.answer(LedgerLoaded(core.load_ledger(self.stock.home)))
         except Exception as error:
             self.post_message(LoadFailed("ledger", error))
 
@@ -94,7 +94,7 @@ class LedgerScreen(TabScreen):
             # The record is of models by name; an adapter of no model named has none of its own.
             known = self.adapter is None or name is not None
             said = core.load_record(self.stock.home, code, name) if known else ("", "")
-            self.post_message(LedgerChosen(chosen, said))
+            self.answer(LedgerChosen(chosen, said))
         except Exception as error:
             self.post_message(LoadFailed("ledger", error))
 

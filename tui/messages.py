@@ -181,8 +181,9 @@ class DefaultSet(Message):
 
 @dataclass(eq=False)
 class FormChecked(Message):
-    """The training form was checked: what it gives, or the sentence that says what is wrong."""
+    """The training form was checked as it stood with ``values``: what it gives, or what is wrong."""
 
+    values: dict[str, str]
     checked: Checked | None
     sentence: str
 
@@ -203,7 +204,8 @@ class OrderChanged(Message):
 
 @dataclass(eq=False)
 class TicketChecked(Message):
-    """The ticket was checked: the order, or the sentence that says why it would be refused."""
+    """The ticket was checked as it stood with ``values``: the order, or why it would be refused."""
 
+    values: dict[str, str]
     ticket: Ticket | None
     sentence: str

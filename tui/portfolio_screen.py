@@ -70,9 +70,9 @@ class PortfolioScreen(TabScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="portfolio", description="ask the broker")
     def load(self) -> None:
         try:
-            self.post_message(PortfolioLoaded(core.load_portfolio(self.stock.home, self.account)))
+            self.answer(PortfolioLoaded(core.load_portfolio(self.stock.home, self.account)))
         except Exception as error:
-            self.post_message(LoadFailed("portfolio", error))
+            self.answer(LoadFailed("portfolio", error))
 
     @work(thread=True, exit_on_error=False, group="order", description="send an order")
     def send(self, account: str, ticket: Ticket) -> None:

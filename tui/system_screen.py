@@ -91,14 +91,14 @@ class SystemScreen(TabScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="system", description="read the state")
     def load_system(self) -> None:
         try:
-            self.post_message(SystemLoaded(core.load_system(self.stock.home, self.stock.now())))
+            self.answer(SystemLoaded(core.load_system(self.stock.home, self.stock.now())))
         except Exception as error:
             self.post_message(LoadFailed("system", error))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="health", description="examine the store")
     def load_store_state(self) -> None:
         try:
-            self.post_message(StoreStateLoaded(core.load_store_state(self.stock.home, self.stock.now())))
+            self.answer(StoreStateLoaded(core.load_store_state(self.stock.home, self.stock.now())))
         except Exception as error:
             self.post_message(LoadFailed("health", error))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import COMMON, Key
@@ -57,6 +59,14 @@ class TabScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """The language may have changed while another tab was shown."""
         self.language = self.stock.language
+
+    def answer(self, message: Message) -> None:
+        """For a worker: post what it found, unless a newer one has taken its place meanwhile.
+
+        A thread cannot be interrupted; without this its late answer would cover the newer one's.
+        """
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
 
     def report(self, error: Exception, title: str) -> None:
         """One sentence in a toast under the text named ``title``; the log keeps the rest."""

@@ -82,7 +82,11 @@ class TicketScreen(ModalScreen[Ticket]):
     @on(Input.Changed)
     def _changed(self) -> None:
         self.ticket, self.asked = None, False
-        self.check({name: self.query_one(f"#{name}", Input).value for name in FIELDS})
+        self.check(self.typed())
+
+    def typed(self) -> dict[str, str]:
+        """What is filled in now."""
+        return {name: self.query_one(f"#{name}", Input).value for name in FIELDS}
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="ticket", description="check the order")
     def check(self, values: dict[str, str]) -> None:
@@ -90,16 +94,18 @@ class TicketScreen(ModalScreen[Ticket]):
         account = self.portfolio.look.account
         try:
             ticket = core.check_ticket(self.home, account, **values, portfolio=self.portfolio)
-            self.post_message(TicketChecked(ticket, ""))
+            self.post_message(TicketChecked(values, ticket, ""))
         except OrderRefused as error:
-            self.post_message(TicketChecked(None, error.zh if self.language == "zh" else str(error)))
+            self.post_message(TicketChecked(values, None, error.zh if self.language == "zh" else str(error)))
         except StockllmError as error:
-            self.post_message(TicketChecked(None, str(error)))
+            self.post_message(TicketChecked(values, None, str(error)))
         except Exception as error:
-            self.post_message(TicketChecked(None, f"{type(error).__name__}: {error}"))
+            self.post_message(TicketChecked(values, None, f"{type(error).__name__}: {error}"))
 
     @on(TicketChecked)
     def _checked(self, message: TicketChecked) -> None:
+        if message.values != self.typed():
+            return  # of what stood there before: never may another order be sent than is to be read
         self.ticket = message.ticket
         says = self.query_one("#ticket-says", Static)
         says.set_class(message.ticket is None, "wrong")

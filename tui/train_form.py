@@ -101,14 +101,16 @@ class TrainForm(ModalScreen[list[str]]):
     def check(self, values: dict[str, str]) -> None:
         """Says what is wrong with the form, or that nothing is."""
         try:
-            self.post_message(FormChecked(check(self.home, values), ""))
+            self.post_message(FormChecked(values, check(self.home, values), ""))
         except StockllmError as error:
-            self.post_message(FormChecked(None, str(error)))
+            self.post_message(FormChecked(values, None, str(error)))
         except Exception as error:
-            self.post_message(FormChecked(None, f"{type(error).__name__}: {error}"))
+            self.post_message(FormChecked(values, None, f"{type(error).__name__}: {error}"))
 
     @on(FormChecked)
     def _checked(self, message: FormChecked) -> None:
+        if message.values != self.values():
+            return  # of what stood there before
         self.checked = message.checked
         says = self.query_one("#form-says", Static)
         says.set_class(message.checked is None, "wrong")

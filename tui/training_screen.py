@@ -90,14 +90,14 @@ class TrainingScreen(TabScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="runs", description="read the runs")
     def load_runs(self) -> None:
         try:
-            self.post_message(RunsLoaded(core.load_runs(self.stock.home)))
+            self.answer(RunsLoaded(core.load_runs(self.stock.home)))
         except Exception as error:
             self.post_message(LoadFailed("runs", error))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="adapters", description="read the adapters")
     def load_adapters(self) -> None:
         try:
-            self.post_message(AdaptersLoaded(core.load_adapters(self.stock.home)))
+            self.answer(AdaptersLoaded(core.load_adapters(self.stock.home)))
         except Exception as error:
             self.post_message(LoadFailed("adapters", error))
 
