@@ -17,6 +17,7 @@ from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.rules import Rules
 from stockllm.tui import portfolio_core
 from stockllm.tui.app import StockApp
+from stockllm.tui.messages import TicketChecked
 from stockllm.tui.portfolio_screen import PortfolioScreen
 from stockllm.tui.ticket_screen import TicketScreen
 
@@ -137,3 +138,28 @@ async def test_without_an_account_it_says_how_to_open_one_and_trouble_is_a_sente
         await pilot.press("1")
         await settle(pilot)
         assert app.screen is market(app)
+
+
+async def test_a_check_of_what_stood_there_before_counts_for_nothing(
+    traded: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(traded)
+    async with app.run_test(size=WIDE) as pilot:
+        await portfolio(pilot, settle)
+        await pilot.press("b")
+        await settle(pilot)
+        ticket = app.screen
+        assert isinstance(ticket, TicketScreen)
+        with Store.open(traded) as store:
+            close = store.bars.bars("2301")[-1].close
+        ticket.query_one("#shares", Input).value = "1000"
+        ticket.query_one("#price", Input).value = f"{close / 100:.2f}"
+        await settle(pilot)
+        good = ticket.ticket
+        assert good is not None
+        before = ticket.typed()
+        ticket.query_one("#shares", Input).value = "0"
+        await settle(pilot)
+        ticket.post_message(TicketChecked(before, good, ""))
+        await settle(pilot)
+        assert ticket.ticket is None
