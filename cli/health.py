@@ -29,16 +29,13 @@ def register(app: typer.Typer) -> None:
 def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout.")) -> None:
     """Show freshness, gaps and quarantined rows, what is missing and why, and the last refresh."""
     from stockllm.collectors.clock import SystemClock
-    from stockllm.data.health import health as examine
     from stockllm.market.companies import display
+    from stockllm.nightly.fitness import examine
     from stockllm.nightly.refresh import document as refresh_document
-    from stockllm.nightly.steps import last_session
 
     store, settings = open_store()
     with store:
-        # Once both exchanges have published an evening's lists, that evening's bars are missing too.
-        published = last_session(store.calendar(), SystemClock().now())
-        report = examine(store, published + timedelta(days=1))
+        report = examine(store, SystemClock().now())
         document = report.document()
         simulated = store.simulated
         last = next(iter(store.refreshes.list(limit=1)), None)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from stockllm.collectors.market_day import last_published
+from stockllm.collectors.market_day import EXCHANGES, last_published
 from stockllm.collectors.stock_month import exchange_of
 from stockllm.data.absences import Absence, Absences
 from stockllm.data.errors import UnknownCompany
+from stockllm.data.health import HealthReport, health
 from stockllm.nightly.names import WHY_NAMES
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 READ = 60
 #: The trading days that a forecast speaks about.
 HORIZON = 5
+
+
+def examine(store: Store, now: datetime) -> HealthReport:
+    """The store's health at a moment: once both exchanges have published an evening's lists, that
+    evening's bars are missing too."""
+    calendar = store.calendar()
+    published = min(last_published(market, calendar, now) for market in EXCHANGES)
+    return health(store, published + timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True)
