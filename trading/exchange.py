@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import cast
 
 from stockllm.collectors.clock import Clock, SystemClock, taipei
 from stockllm.data.book_rows import (
@@ -25,29 +25,22 @@ from stockllm.data.book_rows import (
 )
 from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused, StockllmError, UsageError
-from stockllm.data.records import Cents
 from stockllm.data.store import Store
-from stockllm.market.calendar import TradingCalendar
 from stockllm.market.fees import trade_value
 from stockllm.trading.book import not_open, unknown_code
 from stockllm.trading.engine import Booked, Entry, Holding, Portfolio, Step, step
 from stockllm.trading.market_data import Market, load_market
-from stockllm.trading.rules import OffTick, Order, Rules, Window, booked_for, check_form, check_limits
+from stockllm.trading.rules import OffTick, Order, Rules, check_form, check_limits
+from stockllm.trading.sessions import Sessions
 
 #: What an account begins with: the university simulator's sum.
 OPENING_CASH = 100_000_000
 #: The exchange that moves with the calendar.
 LIVE = "live"
 
-# When a day's prices are whole: after the fixed-price trading that follows the session.
-_OVER = time(14, 30)
 # No number in a store is larger.
 _LAST_ID = 2**63 - 1
 _MOST_CASH = 10**15
-
-
-class NotYet(StockllmError):
-    """The next session cannot be matched yet; the message says what is missing."""
 
 
 class NoAccount(StockllmError):
@@ -86,16 +79,6 @@ class Advance:
     paid: int
 
 
-@dataclass(slots=True)
-class _Evening:
-    """What is known between two sessions and asked for again with every order."""
-
-    key: tuple[Any, ...]
-    calendar: TradingCalendar
-    replayed: date | None
-    stocks: dict[tuple[str, date], tuple[bool, Cents | None]]
-
-
 class Exchange:
     """One exchange of a store. Safe to share between threads."""
 
@@ -104,7 +87,7 @@ class Exchange:
         self.store = store
         self.name = name
         self.clock = clock or SystemClock()
-        self._evening: _Evening | None = None
+        self._sessions = Sessions(store, self.clock)
         with store.books.read() as books:
             self.row(books)
 
@@ -176,7 +159,7 @@ class Exchange:
     def next_session(self) -> date:
         """The session that an order placed now is booked for. OrderRefused outside the window."""
         with self.store.books.read() as books:
-            return self._session(self.row(books))
+            return self._sessions.open_for(self.row(books))
 
     def orders(self, account: str, state: OrderState | None = None, **page: int | None) -> list[OrderRow]:
         """The account's orders, the last first; ``before`` and ``limit`` choose a page."""
@@ -245,8 +228,8 @@ class Exchange:
         off_tick = cast("OffTick", row.off_tick)
         if once is not None and (known := books.order_once(account.id, once)) is not None:
             return _same(known, check_form(order, known.session, off_tick))
-        session = self._session(row)
-        known_code, reference = self._stock(row, order.code, session)
+        session = self._sessions.open_for(row)
+        known_code, reference = self._sessions.stock(row, order.code, session)
         if not known_code:
             raise unknown_code(order.code)
         asked, order = order, check_form(order, session, off_tick)
@@ -318,15 +301,15 @@ class Exchange:
         NotYet comes before anything is written.
         """
         row = self.row(books)
-        evening = self._known(row)
-        session = self._due(row, evening.calendar, books, to)
+        calendar = self._sessions.calendar(row)
+        session = self._sessions.due(row, books, to)
         if to is not None and session > to:
             return None
         number = row.number + 1
         accounts = books.accounts(row.id)
         held = {account.id: books.holdings(account.id) for account in accounts}
         codes = {h.code for rows in held.values() for h in rows} | books.waiting_codes(row.id, session)
-        market = load_market(self.store, codes, session, session, evening.calendar)
+        market = load_market(self.store, codes, session, session, calendar)
         filled = expired = paid = 0
         for account in accounts:
             done = self._step(books, row, account, held[account.id], market, session, number)
@@ -400,90 +383,6 @@ class Exchange:
         if (own.cash, own.reserved) != (account.cash, account.reserved):
             books.set_money(account.id, own.cash, own.reserved)
         return done
-
-    def _due(self, row: ExchangeRow, calendar: TradingCalendar, books: Books, to: date | None) -> date:
-        """The next session to match. NotYet where it has not ended or its prices are not in.
-
-        Nothing is asked of one after ``to``.
-        """
-        if row.mode == "replay":
-            found = self._replayed(row.day, calendar)
-            if found is None:
-                raise NotYet(f"The prices in the store end with {row.day}: the replay is over.")
-            return found
-        session = calendar.next_sessions(row.day, 1)[0]
-        if to is not None and session > to:
-            return session
-        now = taipei(self.clock.now())
-        if session > now.date() or (session == now.date() and now.time() < _OVER):
-            raise NotYet(f"The session of {session} has not ended yet: wait for its evening.")
-        if not self.store.bars.days_with_bars(session, session):
-            raise NotYet(
-                f"There are no prices of {session} yet: refresh, or name the day closed in "
-                f"{self.store.home.closed_days_file}."
-            )
-        late = sorted(
-            code for code in books.waiting_codes(row.id, session) if not self._has_arrived(code, session)
-        )
-        if late:
-            raise NotYet(
-                f"The prices of {', '.join(late[:5])} on {session} are not in yet: refresh to have them."
-            )
-        return session
-
-    def _has_arrived(self, code: str, session: date) -> bool:
-        """Whether what ``code`` did on ``session`` is in: its bar, a later one, or its market's whole day."""
-        span = self.store.bars.span(code)
-        if span is not None and span[1] >= session:
-            return True
-        market = self.store.company(code).market
-        return all(
-            (entry := self.store.collected.get("day", name, session.isoformat())) is not None
-            and entry.state == "complete"
-            for name in ([market] if market else ["TWSE", "TPEx"])
-        )
-
-    def _session(self, row: ExchangeRow) -> date:
-        evening = self._known(row)
-        if row.mode == "replay":
-            return evening.replayed or evening.calendar.next_sessions(row.day, 1)[0]
-        now = taipei(self.clock.now()).replace(tzinfo=None)
-        return booked_for(now, cast("Window", row.hours), evening.calendar, row.day)
-
-    def _stock(self, row: ExchangeRow, code: str, session: date) -> tuple[bool, Cents | None]:
-        """Whether ``code`` has ever traded, and what the limits of ``session`` are measured from."""
-        evening = self._known(row)
-        found = evening.stocks.get((code, session))
-        if found is None:
-            market = load_market(self.store, [code], session, session, evening.calendar)
-            known = market.close(code, session - timedelta(days=1)) is not None
-            # Until the session before has been matched, its close is not known.
-            settled = evening.calendar.next_sessions(row.day, 1)[0] >= session
-            if evening.replayed == session:
-                settled = True
-            found = known, market.reference(code, session) if known and settled else None
-            if known:  # names that nobody knows must not fill the memory
-                evening.stocks[code, session] = found
-        return found
-
-    def _known(self, row: ExchangeRow) -> _Evening:
-        """What is known until the next session or, live, the next day."""
-        key = (row.day, taipei(self.clock.now()).date() if row.mode == "live" else None)
-        evening = self._evening
-        if evening is None or evening.key != key:
-            calendar = self.store.calendar()
-            replayed = self._replayed(row.day, calendar) if row.mode == "replay" else None
-            evening = self._evening = _Evening(key, calendar, replayed, {})
-        return evening
-
-    def _replayed(self, after: date, calendar: TradingCalendar) -> date | None:
-        """The first session after ``after`` that the store has prices of."""
-        start = after + timedelta(days=1)
-        for end in (after + timedelta(days=14), date.max):
-            for day in self.store.bars.days_with_bars(start, end):
-                if calendar.is_session(day):
-                    return day
-        return None
 
 
 def check_opening(cash: int, discount: Decimal) -> None:

@@ -12,9 +12,10 @@ from standin import FakeClock
 from stockllm.data.collected import Collected
 from stockllm.data.errors import OrderRefused, UsageError
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange, NoAccount, NotYet
+from stockllm.trading.exchange import Exchange, NoAccount
 from stockllm.trading.proof import problems
 from stockllm.trading.rules import Order, Rules
+from stockllm.trading.sessions import NotYet
 
 from .conftest import EVENING, EX_DATE, LAST, SESSIONS, bar, dump
 

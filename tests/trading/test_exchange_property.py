@@ -19,10 +19,11 @@ from stockllm.data.errors import OrderRefused
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading.book import Book
-from stockllm.trading.exchange import Exchange, NotYet
+from stockllm.trading.exchange import Exchange
 from stockllm.trading.market_data import load_market
 from stockllm.trading.proof import problems
 from stockllm.trading.rules import LOT, Order, Rules
+from stockllm.trading.sessions import NotYet
 
 from .conftest import CODES, EVENING, LAST
 
