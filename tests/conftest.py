@@ -24,3 +24,14 @@ def shared_dir() -> Path:
     if not (SHARED / "market").is_dir():
         pytest.skip(f"real market data is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store's file, made once: making the tables takes longer than most tests."""
+    from stockllm.data.paths import Home
+    from stockllm.data.store import Store
+
+    home = Home(tmp_path_factory.mktemp("empty"))
+    Store.open(home).close()
+    return home.store

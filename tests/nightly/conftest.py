@@ -44,14 +44,6 @@ def site(market: GeneratedMarket, clock: FakeClock) -> Iterator[StandIn]:
         yield site
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store's file, made once: making the tables takes longer than most tests."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    Store.open(home).close()
-    return home.store
-
-
 @pytest.fixture
 def home(empty_store: Path) -> Iterator[Home]:
     """A home in memory with an empty store."""
