@@ -25,11 +25,10 @@ and trading stands above the forecaster.
 from __future__ import annotations
 
 import math
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO, TextIOWrapper
-from threading import Lock
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 CLOSES_NEEDED = 6
 
 _SHARES_A_LOT = 1000
-
-#: Two threads that swap sys.stdout at once could leave it swapped.
-_IMPORTING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +94,20 @@ def four_points(series: Series) -> FourPoints:
 
 @cache
 def _twstock() -> tuple[Any, Any]:
-    """twstock's ``Analytics`` and ``BestFourPoint``, imported once and not before use.
+    """twstock's ``Analytics`` and ``BestFourPoint``, from the one module of it that holds them.
 
-    The import reads its lists of codes: a third of a second, no network. Its command line comes
-    along and wraps sys.stdout, which in the dashboard is no file, so it gets one of its own.
+    ``import twstock`` would read its lists of 30,000 codes, import what talks to the exchanges and wrap
+    sys.stdout: a third of a second and 40 MB for two classes that need none of it.
     """
-    with _IMPORTING, redirect_stdout(TextIOWrapper(BytesIO())):
-        from twstock.analytics import Analytics, BestFourPoint
-    return Analytics, BestFourPoint
+    package = find_spec("twstock")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'twstock'", name="twstock")
+    path = Path(package.submodule_search_locations[0]) / "analytics.py"
+    spec = spec_from_file_location("stockllm_twstock_analytics", path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Analytics, module.BestFourPoint
 
 
 def buy_or_sell(series: Series) -> Literal["buy", "sell"] | None:

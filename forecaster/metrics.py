@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -96,7 +96,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
     """Wilson's interval for a share; None without a trial. It takes the trials as independent."""
     if not trials:
         return None
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = NormalDist().inv_cdf((1 + level) / 2)
     share, square = successes / trials, z * z / trials
     middle = (share + square / 2) / (1 + square)
     reach = z / (1 + square) * math.sqrt(share * (1 - share) / trials + square / (4 * trials))
@@ -107,7 +107,9 @@ def rank_correlation(a: Floats, b: Floats) -> float | None:
     """Spearman's rank correlation; None for too few values or constant ones."""
     if len(a) < FEWEST_STOCKS:
         return None
-    first, second = stats.rankdata(a), stats.rankdata(b)
+    from scipy.stats import rankdata
+
+    first, second = rankdata(a), rankdata(b)
     if first.std() == 0 or second.std() == 0:
         return None
     return float(np.corrcoef(first, second)[0, 1])
@@ -161,4 +163,7 @@ def diebold_mariano(difference: Floats, shared: int) -> float | None:
     if steps > count or variance <= 1e-18 or correction <= 0:
         return None
     statistic = mean / np.sqrt(variance / count) * np.sqrt(correction)
-    return float(2 * stats.t.sf(abs(statistic), count - 1))
+    # Student's t of scipy.special: scipy.stats takes 60 MB, and the dashboard asks for this alone.
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(count - 1, -abs(statistic)))

@@ -139,14 +139,22 @@ def test_missing_open_of_yesterday() -> None:
     assert four_points(series([100.0, 101, 102, 103, 104, 105], opens=opens)).action == "hold"
 
 
-def test_importing_twstock_is_late_and_reaches_no_network() -> None:
+def test_the_rule_comes_without_the_rest_of_twstock_and_reaches_no_network() -> None:
     script = """
 import socket, sys
-import stockllm.forecaster.four_points
-assert "twstock" not in sys.modules
+from datetime import date, timedelta
+import numpy as np
+from stockllm.data.records import Series
+from stockllm.forecaster.four_points import four_points
 def refuse(*args, **kwargs):
     raise AssertionError("the network was reached for")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+close = np.array([100.0, 101, 102, 103, 104, 105])
+days = tuple(date(2026, 3, 2) + timedelta(days=i) for i in range(6))
+volume = np.arange(1000.0, 1006.0)
+found = four_points(Series("2330", days, close - 1, close + 1, close - 2, close, volume, close))
+assert found.action == "buy", found
+assert not {name for name in sys.modules if name.split(".")[0] in ("twstock", "requests", "lxml")}
 import twstock
 """
     subprocess.run([sys.executable, "-c", script], check=True)
