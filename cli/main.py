@@ -38,7 +38,7 @@ from stockllm.cli import (
     trade,
     train,
 )
-from stockllm.cli.output import say
+from stockllm.cli.output import say, text
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
@@ -79,7 +79,8 @@ class _OneSentence(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _Interrupted(
-                "Stopped by Ctrl-C; nothing is half-written, run it again to finish."
+                "Stopped by Ctrl-C; nothing is half-written, run it again to finish.",
+                zh="已由 Ctrl-C 停止；沒有寫到一半的內容，再執行一次即可完成。",
             ) from None
 
     def main(
@@ -106,7 +107,9 @@ class _OneSentence(TyperGroup):
         except typer.Abort:
             _fail("The input ended before the question was answered; run it again and answer it.", 1)
         except StockllmError as error:
-            _fail(str(error), error.exit_code)
+            from stockllm.data.settings import spoken
+
+            _fail(error.sentence(spoken()), error.exit_code)
         except Exception as error:
             # Newer releases of typer carry a copy of click, older ones use click itself: both
             # families of usage errors have format_message and exit_code.
@@ -177,6 +180,8 @@ def _usage_sentence(error: Any) -> str:
 
 def _unexpected_sentence(error: Exception) -> str:
     """Write the traceback to a log file and name the file, the error's kind and its first line."""
+    from stockllm.data.settings import spoken
+
     kind, detail = type(error).__name__, str(error).strip().splitlines()
     cause = f"{kind}: {detail[0]}" if detail else kind
     stamp = datetime.now().astimezone()
@@ -188,8 +193,16 @@ def _unexpected_sentence(error: Exception) -> str:
             (folder / name).write_text(report, encoding="utf-8")
         except OSError:
             continue
-        return f"An unexpected error stopped it ({cause}); the details are in {folder / name}."
-    return f"An unexpected error stopped it ({cause}), and no folder for its details is writable."
+        return text(
+            f"發生未預期的錯誤而停止（{cause}）；詳情在 {folder / name}。",
+            f"An unexpected error stopped it ({cause}); the details are in {folder / name}.",
+            spoken(),
+        )
+    return text(
+        f"發生未預期的錯誤而停止（{cause}），而且沒有可寫入詳情的資料夾。",
+        f"An unexpected error stopped it ({cause}), and no folder for its details is writable.",
+        spoken(),
+    )
 
 
 def _log_folders() -> list[Path]:

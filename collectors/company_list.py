@@ -48,15 +48,23 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ImportFailed(
-            f"The company list {path} cannot be read ({error.strerror}): check the path."
+            f"The company list {path} cannot be read ({error.strerror}): check the path.",
+            zh=f"公司清單 {path} 無法讀取（{error.strerror}）：請檢查路徑。",
         ) from error
     except ValueError as error:
-        raise ImportFailed(f"The company list {path} is not valid JSON ({error}): correct it.") from error
+        raise ImportFailed(
+            f"The company list {path} is not valid JSON ({error}): correct it.",
+            zh=f"公司清單 {path} 不是正確的 JSON（{error}）：請修正。",
+        ) from error
     entries = company_entries(document)
     if entries is None:
         raise ImportFailed(
             f"{path} is no company list: it takes a JSON list of objects such as "
-            '{"name_zh": "台積電"} or {"code": 3711}.'
+            '{"name_zh": "台積電"} or {"code": 3711}.',
+            zh=(
+                f'{path} 不是公司清單：內容應為 JSON 物件的清單，例如 {{"name_zh": "台積電"}} 或'
+                ' {"code": 3711}。'
+            ),
         )
     return entries
 
@@ -110,7 +118,8 @@ def _resolve(entry: Mapping[str, Any], store: Store, where: str) -> Company:
         # A code that is no ordinary share's is a warrant's of the same name: the name is right.
         if is_ordinary_share(code) and code != company.code:
             raise ImportFailed(
-                f"{where}: {names[0]} is {company.code}, but the entry says {code}: correct one of them."
+                f"{where}: {names[0]} is {company.code}, but the entry says {code}: correct one of them.",
+                zh=f"{where}：{names[0]} 是 {company.code}，但該筆寫的是 {code}：請修正其中之一。",
             )
         return company
     try:
@@ -118,7 +127,7 @@ def _resolve(entry: Mapping[str, Any], store: Store, where: str) -> Company:
     except UnknownCompany as error:
         if is_ordinary_share(code) and names:
             return _from_facts(entry, code)
-        raise UnknownCompany(f"{where}: {error}") from error
+        raise UnknownCompany(f"{where}: {error}", zh=f"{where}：{error.sentence('zh')}") from error
     # Of a stock that has bars but was never named, only the code is known.
     return _from_facts(entry, code) if names and normalise(company.name_zh) == company.code else company
 

@@ -32,6 +32,7 @@ Progress = Callable[[int, int], None]
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
 _CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
 _WHAT = "prices (CSV or parquet), a company list (JSON) or news (JSON)"
+_WHAT_ZH = "股價（CSV 或 parquet）、公司清單（JSON）或新聞（JSON）"
 
 Kind = Literal["csv", "parquet", "companies", "news"]
 # What a list names must be known before prices and news are matched with it.
@@ -108,15 +109,25 @@ def _files(path: Path) -> list[Path]:
             )
             if not found:
                 raise ImportFailed(
-                    f"The folder {path} holds no CSV, JSON or parquet file: name one that does."
+                    f"The folder {path} holds no CSV, JSON or parquet file: name one that does.",
+                    zh=f"資料夾 {path} 裡沒有 CSV、JSON 或 parquet 檔：請指定有這些檔案的資料夾。",
                 )
             return found
         if not path.exists():
-            raise ImportFailed(f"There is no file or folder {path}: check the path.")
+            raise ImportFailed(
+                f"There is no file or folder {path}: check the path.",
+                zh=f"沒有 {path} 這個檔案或資料夾：請檢查路徑。",
+            )
     except OSError as error:
-        raise ImportFailed(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+        raise ImportFailed(
+            f"{path} cannot be read ({error.strerror}): check its permissions.",
+            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
+        ) from error
     if not path.is_file():
-        raise ImportFailed(f"{path} is neither a file nor a folder: name {_WHAT}.")
+        raise ImportFailed(
+            f"{path} is neither a file nor a folder: name {_WHAT}.",
+            zh=f"{path} 不是檔案也不是資料夾：請指定{_WHAT_ZH}。",
+        )
     return [path]
 
 
@@ -128,9 +139,14 @@ def _look_at(path: Path, store: Store) -> _File:
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
-        raise ImportFailed(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+        raise ImportFailed(
+            f"{path} cannot be read ({error.strerror}): check its permissions.",
+            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
+        ) from error
     if not head:
-        raise ImportFailed(f"{path} is empty: there is nothing to import.")
+        raise ImportFailed(
+            f"{path} is empty: there is nothing to import.", zh=f"{path} 是空的：沒有可匯入的內容。"
+        )
     if head == b"PAR1":
         return _File(path, source, "parquet", prices_parquet.count(path, name=str(path)))
     text = _text(path)
@@ -147,7 +163,11 @@ def _look_at(path: Path, store: Store) -> _File:
         raise ImportFailed(
             f"{path} is JSON but neither a company list, such as "
             '[{"name_zh": "台積電"}, {"code": 3711}], nor news with articles under '
-            f"{', '.join(news_json.NEWS_KEYS)}: correct it."
+            f"{', '.join(news_json.NEWS_KEYS)}: correct it.",
+            zh=(
+                f"{path} 是 JSON，但既不是公司清單，也不是在 {', '.join(news_json.NEWS_KEYS)} 之"
+                "下列出文章的新聞：請修正。"
+            ),
         )
     prices_csv.check_header(text, str(path))  # before a file that holds no prices is asked for a code
     code = _code(path, store)
@@ -166,14 +186,20 @@ def _text(path: Path) -> str:
             continue
         if "\0" not in text:
             return text
-    raise ImportFailed(f"{path} is neither text nor parquet: name {_WHAT}.")
+    raise ImportFailed(
+        f"{path} is neither text nor parquet: name {_WHAT}.",
+        zh=f"{path} 既不是文字檔也不是 parquet：請指定{_WHAT_ZH}。",
+    )
 
 
 def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ImportFailed(f"{path} is not valid JSON ({error}): export it again.") from error
+        raise ImportFailed(
+            f"{path} is not valid JSON ({error}): export it again.",
+            zh=f"{path} 不是正確的 JSON（{error}）：請重新匯出。",
+        ) from error
 
 
 def _code(path: Path, store: Store) -> str:
@@ -185,7 +211,8 @@ def _code(path: Path, store: Store) -> str:
         return store.resolve(path.stem).code
     except UnknownCompany as error:
         raise ImportFailed(
-            f"The name of {path} gives no company's code: name a prices file by it, such as 2330.csv."
+            f"The name of {path} gives no company's code: name a prices file by it, such as 2330.csv.",
+            zh=f"從檔名 {path} 看不出股票代號：請以代號命名股價檔，例如 2330.csv。",
         ) from error
 
 

@@ -62,10 +62,16 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
                 rows.append(row)
                 lines.append(reader.line_num)
     except csv.Error as error:
-        raise ImportFailed(f"{name} cannot be read as CSV ({error}): export it again.") from error
+        raise ImportFailed(
+            f"{name} cannot be read as CSV ({error}): export it again.",
+            zh=f"{name} 不是正確的 CSV（{error}）：請重新匯出。",
+        ) from error
     place = find_columns(header, name)
     if not rows:
-        raise ImportFailed(f"{name} has a header but no rows: there is nothing to import.")
+        raise ImportFailed(
+            f"{name} has a header but no rows: there is nothing to import.",
+            zh=f"{name} 只有標題沒有資料列：沒有可匯入的內容。",
+        )
 
     whole = np.fromiter((len(row) == len(header) for row in rows), dtype=bool, count=len(rows))
     # A row that is cut short or has too much cannot be told apart by column: it is unreadable.
@@ -98,7 +104,10 @@ def check_header(text: str, name: str) -> None:
     try:
         header = next(csv.reader([line]), [])
     except csv.Error as error:
-        raise ImportFailed(f"{name} cannot be read as CSV ({error}): export it again.") from error
+        raise ImportFailed(
+            f"{name} cannot be read as CSV ({error}): export it again.",
+            zh=f"{name} 不是正確的 CSV（{error}）：請重新匯出。",
+        ) from error
     find_columns(header, name)
 
 
@@ -114,7 +123,8 @@ def find_columns(header: Sequence[str], name: str, needed: Sequence[str] = NEEDE
     if missing:
         asked = ", ".join(" or ".join(COLUMNS.get(n, (n,))) for n in needed)
         raise ImportFailed(
-            f"{name} has no column {', '.join(missing)}: a prices file needs the columns {asked}."
+            f"{name} has no column {', '.join(missing)}: a prices file needs the columns {asked}.",
+            zh=f"{name} 缺少欄位 {', '.join(missing)}：股價檔需要欄位 {asked}。",
         )
     return place
 

@@ -31,10 +31,15 @@ def count(path: Path, *, name: str) -> int:
         with pq.ParquetFile(path) as file:
             names, rows = list(file.schema_arrow.names), int(file.metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(f"{name} cannot be read as parquet ({_first(error)}): export it again.") from error
+        raise ImportFailed(
+            f"{name} cannot be read as parquet ({_first(error)}): export it again.",
+            zh=f"{name} 不是正確的 parquet（{_first(error)}）：請重新匯出。",
+        ) from error
     find_columns(names, name, ("code", *NEEDED))
     if rows == 0:
-        raise ImportFailed(f"{name} has no rows: there is nothing to import.")
+        raise ImportFailed(
+            f"{name} has no rows: there is nothing to import.", zh=f"{name} 沒有資料列：沒有可匯入的內容。"
+        )
     return rows
 
 
@@ -53,7 +58,10 @@ def read(path: Path, *, source: str, name: str) -> Iterator[RawRows]:
             place = find_columns(names, name, ("code", *NEEDED))
             table = file.read(columns=[names[i] for i in place.values()])
     except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(f"{name} cannot be read as parquet ({_first(error)}): export it again.") from error
+        raise ImportFailed(
+            f"{name} cannot be read as parquet ({_first(error)}): export it again.",
+            zh=f"{name} 不是正確的 parquet（{_first(error)}）：請重新匯出。",
+        ) from error
     columns = {ours: table.column(names[i]) for ours, i in place.items()}
     del table
 
@@ -121,7 +129,10 @@ def _days(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
             column = pc.local_timestamp(column.cast(pa.timestamp("us", "Asia/Taipei"), safe=False))
         since = column.cast(pa.date32(), safe=False).cast(pa.int32())
     except pa.ArrowException as error:
-        raise ImportFailed(f"The column date of {name} holds {kind}, not dates: export it again.") from error
+        raise ImportFailed(
+            f"The column date of {name} holds {kind}, not dates: export it again.",
+            zh=f"{name} 的 date 欄是 {kind}，不是日期：請重新匯出。",
+        ) from error
     missing = since.is_null().to_numpy()
     days = pc.fill_null(since, 0).to_numpy().astype(np.int64) + _EPOCH
     return np.where(missing | (days <= 0), 0, days)
@@ -138,7 +149,8 @@ def _numbers(column: pa.ChunkedArray, ours: str, name: str) -> NDArray[np.float6
         floats = column.cast(pa.float64(), safe=False)
     except pa.ArrowException as error:
         raise ImportFailed(
-            f"The column {ours} of {name} holds {kind}, not numbers: export it again."
+            f"The column {ours} of {name} holds {kind}, not numbers: export it again.",
+            zh=f"{name} 的 {ours} 欄是 {kind}，不是數字：請重新匯出。",
         ) from error
     return np.array(floats.to_numpy(), dtype=np.float64)
 

@@ -65,7 +65,10 @@ def simulate(
 
     days = _last_sessions(end, sessions, calendar or default_calendar())
     if seed < 0:
-        raise UsageError(f"A seed of {seed} cannot be used: give 0 or a larger number.")
+        raise UsageError(
+            f"A seed of {seed} cannot be used: give 0 or a larger number.",
+            zh=f"種子 {seed} 不能使用：請給 0 或更大的整數。",
+        )
     drawn = Draws.draw(np.random.default_rng(seed), days, companies)
     columns = _trade(drawn, days, companies)
     bars: list[Bar] = []
@@ -104,17 +107,25 @@ def write(market: SimulatedMarket, home: Home) -> None:
     except OSError as error:
         raise StoreError(
             f"The demo store at {home.store} cannot be written ({error.strerror or error}): "
-            "close what uses it, or set STOCKLLM_HOME to another folder."
+            "close what uses it, or set STOCKLLM_HOME to another folder.",
+            zh=(
+                f"試用資料庫 {home.store} 無法寫入（{error.strerror or error}）：請關閉使用它的"
+                "程式，或把 STOCKLLM_HOME 設為其他資料夾。"
+            ),
         ) from error
 
 
 def _last_sessions(end: date, count: int, calendar: TradingCalendar) -> tuple[date, ...]:
     if count < 1:
-        raise UsageError(f"{count} sessions cannot be simulated: give 1 or more.")
+        raise UsageError(
+            f"{count} sessions cannot be simulated: give 1 or more.",
+            zh=f"無法模擬 {count} 個交易日：請給 1 以上。",
+        )
     if end.year not in RULE_YEARS:
         raise UsageError(
             f"The simulated market cannot end on {end}: "
-            f"the holidays are known from {RULE_YEARS[0]} to {RULE_YEARS[-1]} only."
+            f"the holidays are known from {RULE_YEARS[0]} to {RULE_YEARS[-1]} only.",
+            zh=f"模擬行情不能結束於 {end}：假日只知道 {RULE_YEARS[0]} 至 {RULE_YEARS[-1]} 年。",
         )
     known = tuple(
         calendar.sessions(max(date(RULE_YEARS[0], 1, 1), end - timedelta(days=2 * count + 30)), end)
@@ -122,7 +133,11 @@ def _last_sessions(end: date, count: int, calendar: TradingCalendar) -> tuple[da
     if len(known) < count:
         raise UsageError(
             f"{count} sessions up to {end} reach back before {RULE_YEARS[0]}, "
-            f"where the holidays are not known: give {len(known)} or fewer."
+            f"where the holidays are not known: give {len(known)} or fewer.",
+            zh=(
+                f"到 {end} 為止的 {count} 個交易日會早於 {RULE_YEARS[0]} 年，而該年以前的假日未"
+                f"知：請給 {len(known)} 以下。"
+            ),
         )
     return known[-count:]
 

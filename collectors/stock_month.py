@@ -74,7 +74,8 @@ def exchange_of(company: Company) -> Exchange:
     listed = _twstock().codes.get(company.code)
     if listed is None:
         raise UnknownCompany(
-            f"Nobody knows on which exchange {company.code} is listed: name its market in a company list."
+            f"Nobody knows on which exchange {company.code} is listed: name its market in a company list.",
+            zh=f"不知道 {company.code} 在哪個市場上市：請在公司清單中註明其市場。",
         )
     return "TWSE" if listed.data_source == "twse" else "TPEx"
 

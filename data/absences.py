@@ -44,9 +44,9 @@ class Absences:
         for entry in store.collected.all("month"):
             self._months[entry.subject][entry.period] = entry
         self._refused: dict[str, dict[date, str]] = defaultdict(dict)
-        for row in store.bars.quarantined():
-            if row.date is not None:
-                self._refused[row.code][row.date] = row.reason
+        for code, day, reason in store.bars.refusals():
+            if day is not None:
+                self._refused[code][day] = reason
         self._faults: dict[str, str] = {}
         for fault in store.requests.log(limit=2000, faults=True):
             self._faults.setdefault(fault.what, fault.detail)  # the last one: the log is newest first

@@ -29,6 +29,7 @@ def unpack(blob: bytes) -> NDArray[Any]:
         array: NDArray[Any] = np.load(io.BytesIO(zlib.decompress(blob)), allow_pickle=False)
     except (zlib.error, ValueError, EOFError) as error:
         raise StoreError(
-            f"A stored array is damaged ({error}): put a backup of the store in its place, or import again."
+            f"A stored array is damaged ({error}): put a backup of the store in its place, or import again.",
+            zh=f"資料庫中的陣列已損壞（{error}）：請換上資料庫的備份，或重新匯入。",
         ) from error
     return array

@@ -117,11 +117,13 @@ class Database:
             cause: Any = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             if isinstance(cause, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
                 raise  # our own mistake, not the file's
-            raise StoreError(_sentence(self.path, str(cause))) from error
+            en, zh = _sentences(self.path, str(cause))
+            raise StoreError(en, zh=zh) from error
         except OverflowError as error:
             raise StoreError(
                 f"A number does not fit into the store {self.path} (64 bits): "
-                "nothing was written; correct the source of that row."
+                "nothing was written; correct the source of that row.",
+                zh=f"有數字超出資料庫 {self.path} 的範圍（64 位元）：沒有寫入任何內容，請修正該列的來源。",
             ) from error
 
 
@@ -131,53 +133,74 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("stockllm_begin", "BEGIN"))
 
 
-#: What SQLite says -> what happened and what to do.
-_SENTENCES: tuple[tuple[str, str], ...] = (
-    ("locked", "The store {path} is being written by another stockllm: try again when that has ended."),
+#: What SQLite says -> what happened and what to do, in English and Chinese.
+_SENTENCES: tuple[tuple[str, str, str], ...] = (
+    (
+        "locked",
+        "The store {path} is being written by another stockllm: try again when that has ended.",
+        "另一個 stockllm 正在寫入資料庫 {path}：請等它結束後再試。",
+    ),
     (
         "not a database",
         "The file {path} is not a database: move it away and import again, or put a backup in its place.",
+        "檔案 {path} 不是資料庫：請移走後重新匯入，或換上備份。",
     ),
     (
         "malformed",
         "The store {path} is corrupt: move it away and import again, or put a backup in its place.",
+        "資料庫 {path} 已損壞：請移走後重新匯入，或換上備份。",
     ),
-    ("full", "There is no room left on the disk that holds {path}: free some and try again."),
+    (
+        "full",
+        "There is no room left on the disk that holds {path}: free some and try again.",
+        "{path} 所在的磁碟已滿：請騰出空間後再試。",
+    ),
     (
         "readonly",
         "The store {path} cannot be written: change its permissions, or set STOCKLLM_HOME to another folder.",
+        "資料庫 {path} 無法寫入：請修改其權限，或把 STOCKLLM_HOME 設為其他資料夾。",
     ),
     (
         "unable to open",
         "The store {path} cannot be opened: see that its folder exists and can be read and written, "
         "or set STOCKLLM_HOME to another folder.",
+        "資料庫 {path} 無法開啟：請確認資料夾存在且可讀寫，或把 STOCKLLM_HOME 設為其他資料夾。",
     ),
     (
         "disk I/O error",
         "The disk that holds {path} reports an error: see that it works and has room, then try again.",
+        "{path} 所在的磁碟回報錯誤：請確認磁碟正常且有空間，然後再試。",
     ),
     (
         "scores are frozen",
         "A score in the ledger of {path} is frozen and was not changed.",
+        "{path} 帳本中的分數已凍結，沒有更動。",
     ),
     (
         "books are frozen",
         "What the exchange's books in {path} hold of the past is frozen and was not changed.",
+        "{path} 中交易所帳冊的過去紀錄已凍結，沒有更動。",
     ),
     (
         "frozen",
         "A forecast in the ledger of {path} is frozen and was not changed: make a new forecast instead.",
+        "{path} 帳本中的預測已凍結，沒有更動：請另做新的預測。",
     ),
     (
         "constraint failed",
         "The store {path} refused a row that breaks a rule of its tables ({cause}): "
         "nothing was written; correct the source of that row.",
+        "資料庫 {path} 拒絕了違反資料表規則的一列（{cause}）：沒有寫入任何內容，請修正該列的來源。",
     ),
 )
 
 
-def _sentence(path: Path, cause: str) -> str:
-    for part, sentence in _SENTENCES:
+def _sentences(path: Path, cause: str) -> tuple[str, str]:
+    """What happened and what to do, in English and Chinese."""
+    for part, en, zh in _SENTENCES:
         if part in cause:
-            return sentence.format(path=path, cause=cause)
-    return f"The store {path} cannot be used ({cause}): try again, or set STOCKLLM_HOME to another folder."
+            return en.format(path=path, cause=cause), zh.format(path=path, cause=cause)
+    return (
+        f"The store {path} cannot be used ({cause}): try again, or set STOCKLLM_HOME to another folder.",
+        f"資料庫 {path} 無法使用（{cause}）：請再試一次，或把 STOCKLLM_HOME 設為其他資料夾。",
+    )

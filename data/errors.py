@@ -11,17 +11,29 @@ StockllmError
 ├── OrderRefused      the exchange does not take an order
 └── BrokerError       a broker does not answer, or not in a known form
 
-Every message is one sentence that says what happened and what to do. The command line prints it
-on stderr, the dashboard shows it as a toast; neither shows a traceback.
+Every message is one sentence that says what happened and what to do, in English and in Traditional
+Chinese. The command line prints it on stderr, the dashboard shows it as a toast, each in the reader's
+language; neither shows a traceback.
 """
 
 from __future__ import annotations
 
 
 class StockllmError(Exception):
-    """An error a user can act on; ``str(error)`` is the sentence to show."""
+    """An error a user can act on: one sentence, ``str(error)`` in English and ``zh`` in Chinese.
+
+    ``zh`` is left out only where no user can meet the error: what a log keeps, what a server answers.
+    """
 
     exit_code = 1
+
+    def __init__(self, en: str = "", *, zh: str = "") -> None:
+        super().__init__(en)
+        self.zh = zh
+
+    def sentence(self, language: str) -> str:
+        """The sentence to show; English where there is no Chinese one."""
+        return str(self) if language == "en" or not self.zh else self.zh
 
 
 class UsageError(StockllmError):
@@ -59,12 +71,12 @@ class TrainingStopped(StockllmError):
 class OrderRefused(StockllmError):
     """The exchange does not take an order, and nothing has changed.
 
-    ``reason`` is one word for programs, ``zh`` the words a Chinese screen shows.
+    ``reason`` is one word for programs, ``zh`` also what the university's protocol answers.
     """
 
     def __init__(self, reason: str, zh: str, en: str) -> None:
-        self.reason, self.zh = reason, zh
-        super().__init__(en)
+        super().__init__(en, zh=zh)
+        self.reason = reason
 
 
 class BrokerError(StockllmError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from stockllm.data.absences import Absence, Absences, Spell, spells
 from stockllm.market.companies import Company
 
 if TYPE_CHECKING:
-    from stockllm.data.records import QuarantinedRow
     from stockllm.data.store import Store
 
 _TAIPEI = timezone(timedelta(hours=8))  # no daylight saving since 1979
@@ -89,41 +88,45 @@ def health(store: Store, today: date | None = None) -> HealthReport:
     today = today or datetime.now(UTC).astimezone(_TAIPEI).date()
     calendar = store.calendar()
     market = [day for day in store.bars.traded() if calendar.is_session(day)]
-    refused: dict[str, list[QuarantinedRow]] = defaultdict(list)
-    for row in store.bars.quarantined():
-        refused[row.code].append(row)
+    refused: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for code, _, reason in store.bars.refusals():
+        refused[code] += 1
+        reasons[reason] += 1
     names = {company.code: company for company in store.companies()}
     absences = Absences(store)
+    extents = store.bars.extents(market)
     later: dict[date, list[date]] = {}
     companies = []
-    for code in sorted({*store.bars.codes(), *refused} - {""}):
-        days = store.bars.days(code)
-        first, last = (days[0], days[-1]) if days else (None, None)
+    for code in sorted({*extents, *refused} - {""}):
+        extent = extents.get(code)
         company = names.get(code, Company.bare(code))
         gaps: list[Absence] = []
-        if first is not None and last is not None:
-            present = frozenset(days)
+        after: list[date] = []
+        if extent is not None:
+            first, last = extent.first, extent.last
             inside = market[bisect_left(market, first) : bisect_right(market, last)]
-            gaps = list(absences.of(company, (day for day in inside if day not in present)))
+            if extent.on_days < len(inside):
+                gaps = list(absences.of(company, store.bars.missing(code, inside)))
             if last not in later:
                 later[last] = list(calendar.sessions(last + timedelta(days=1), today - timedelta(days=1)))
-        after = later[last] if last is not None else []
+            after = later[last]
         companies.append(
             CompanyHealth(
                 code=code,
                 name=company.name_zh,
-                first=first,
-                last=last,
-                bars=len(days),
+                first=extent.first if extent else None,
+                last=extent.last if extent else None,
+                bars=extent.bars if extent else 0,
                 gaps=sum(absence.why != "refused" for absence in gaps),
-                quarantined=len(refused[code]),
+                quarantined=refused[code],
                 stale_days=len(after),
                 missing=spells((*gaps, *absences.of(company, after))),
             )
         )
     return HealthReport(
         bars=sum(company.bars for company in companies),
-        quarantined=sum(map(len, refused.values())),
-        reasons=dict(Counter(row.reason for rows in refused.values() for row in rows)),
+        quarantined=refused.total(),
+        reasons=dict(reasons),
         companies=tuple(companies),
     )

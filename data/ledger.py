@@ -118,7 +118,10 @@ class LedgerStore:
         with self._database.read() as connection:
             row = connection.execute(sa.select(forecasts).where(forecasts.c.id == id)).one_or_none()
         if row is None:
-            raise StoreError(f"There is no forecast {id} in the ledger: list the ones there are.")
+            raise StoreError(
+                f"There is no forecast {id} in the ledger: list the ones there are.",
+                zh=f"帳本中沒有編號 {id} 的預測：請先列出現有的預測。",
+            )
         return _forecast(row)
 
     def find(

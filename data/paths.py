@@ -78,12 +78,16 @@ class Home:
         except OSError as error:
             raise StoreError(
                 f"The folder {self.root} cannot be made ({_cause(error)}): "
-                "set STOCKLLM_HOME to a folder that can be written."
+                "set STOCKLLM_HOME to a folder that can be written.",
+                zh=(
+                    f"無法建立資料夾 {self.root}（{_cause(error)}）：請把 STOCKLLM_HOME 設為可寫入的資料夾。"
+                ),
             ) from error
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise StoreError(
                 f"The folder {self.root} cannot be written: "
-                "change its permissions, or set STOCKLLM_HOME to a folder that can be written."
+                "change its permissions, or set STOCKLLM_HOME to a folder that can be written.",
+                zh=(f"資料夾 {self.root} 無法寫入：請修改其權限，或把 STOCKLLM_HOME 設為可寫入的資料夾。"),
             )
         return self
 

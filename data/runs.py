@@ -69,7 +69,10 @@ class RunStore:
                 change, {"finished": datetime.now(UTC).isoformat(), "state": state, "detail": detail}
             ).rowcount
         if not changed:
-            raise StoreError(f"There is no training run {id} in the store: list the runs there are.")
+            raise StoreError(
+                f"There is no training run {id} in the store: list the runs there are.",
+                zh=f"資料庫中沒有編號 {id} 的訓練：請先列出現有的訓練。",
+            )
 
     def list(self, limit: int = 100) -> list[RunRow]:
         """The last ``limit`` runs, newest first."""

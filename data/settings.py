@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from datetime import date, time
 from decimal import Decimal
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stockllm.data.errors import UsageError
+from stockllm.data.errors import StockllmError, UsageError
 from stockllm.data.paths import Home
 
 
@@ -131,6 +132,21 @@ class Settings(BaseSettings):
     ncku_password: SecretStr | None = None
     """The password of the account there. Over http:// it travels unencrypted."""
 
+    openai_key: SecretStr | None = None
+    """The key that a server named as openai:URL#NAME wants; never logged, sent to that server alone."""
+
+    openai_timeout: float = Field(default=120.0, gt=0, le=3600)
+    """Seconds such a server may take for one request, from the first byte to the last."""
+
+    openai_retries: int = Field(default=3, ge=0, le=10)
+    """How often a request is sent again that found it busy, failing or out of reach."""
+
+    openai_parallel: int = Field(default=4, ge=1, le=64)
+    """Requests that it is sent at a time."""
+
+    hf_token: SecretStr | None = None
+    """The token of the Hugging Face hub that export --push writes with; HF_TOKEN wins over it."""
+
     request_interval: float = Field(default=3.0, ge=0, le=3600)
     """Seconds between two requests to one site. Sooner, and the exchanges bar the caller."""
 
@@ -158,7 +174,7 @@ class Settings(BaseSettings):
     dashboard_schedule: bool = False
     """Whether the dashboard refreshes by the schedule while it is open, where nobody else does."""
 
-    @field_validator("newsapi_key", "ncku_password", mode="after")
+    @field_validator("newsapi_key", "ncku_password", "openai_key", "hf_token", mode="after")
     @classmethod
     def _blank_is_absent(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
@@ -200,7 +216,10 @@ class Settings(BaseSettings):
         except (FileNotFoundError, NotADirectoryError):  # a home that is a file: whoever opens it says so
             given = {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path} cannot be read as TOML ({error}): correct it or delete it.") from error
+            raise UsageError(
+                f"{path} cannot be read as TOML ({error}): correct it or delete it.",
+                zh=f"{path} 不是正確的 TOML（{error}）：請修正或刪除它。",
+            ) from error
         try:
             return cls(**given)
         except ValidationError as error:
@@ -208,7 +227,11 @@ class Settings(BaseSettings):
             key = ".".join(str(part) for part in first["loc"])
             raise UsageError(
                 f"The setting {key!r} is wrong ({first['msg']}): "
-                f"correct it in {path} or in the variable STOCKLLM_{key.upper()}."
+                f"correct it in {path} or in the variable STOCKLLM_{key.upper()}.",
+                zh=(
+                    f"設定 {key!r} 不正確（{first['msg']}）：請在 {path} 或環境變數 STOCKLLM_"
+                    f"{key.upper()} 中修正。"
+                ),
             ) from error
 
     @classmethod
@@ -223,3 +246,11 @@ class Settings(BaseSettings):
         """Variables first: what ``load`` read from the file arrives as arguments."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
+
+
+def spoken() -> Literal["zh", "en"]:
+    """The language to say a failure in; whatever can be learned where the settings cannot be read."""
+    try:
+        return Settings.load(Home.locate()).language
+    except StockllmError:
+        return "en" if os.environ.get("STOCKLLM_LANGUAGE") == "en" else "zh"

@@ -27,10 +27,14 @@ def remember(home: Home, changes: Mapping[str, Any]) -> None:
         document = tomlkit.parse(path.read_bytes()) if path.exists() else tomlkit.document()
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be read ({error.strerror}): correct its permissions, or delete it."
+            f"{path} cannot be read ({error.strerror}): correct its permissions, or delete it.",
+            zh=f"{path} 無法讀取（{error.strerror}）：請修正其權限，或刪除它。",
         ) from error
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as TOML ({error}): correct it or delete it.") from error
+        raise UsageError(
+            f"{path} cannot be read as TOML ({error}): correct it or delete it.",
+            zh=f"{path} 不是正確的 TOML（{error}）：請修正或刪除它。",
+        ) from error
     _merge(document, changes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +42,8 @@ def remember(home: Home, changes: Mapping[str, Any]) -> None:
     except OSError as error:
         raise StoreError(
             f"The settings cannot be written to {path} ({error.strerror}): make room for it, or correct "
-            "the folder's permissions."
+            "the folder's permissions.",
+            zh=f"設定無法寫入 {path}（{error.strerror}）：請騰出空間，或修正資料夾的權限。",
         ) from error
 
 

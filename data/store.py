@@ -73,7 +73,10 @@ class Store:
         """
         path = home.store
         if os.path.isdir(path):  # unlike Path.is_dir it takes a folder without permissions for no folder
-            raise StoreError(f"{path} is a folder where the store's file belongs: move it away.")
+            raise StoreError(
+                f"{path} is a folder where the store's file belongs: move it away.",
+                zh=f"{path} 是資料夾，而資料庫檔案應在該處：請把它移走。",
+            )
         if create:
             home.ensure()
         elif not os.path.isfile(path):
@@ -124,7 +127,11 @@ class Store:
         if verdict != "ok":
             raise StoreError(
                 f"The store {self._database.path} is corrupt ({' '.join(str(verdict).split())}): "
-                "move it away and import again, or put a backup in its place."
+                "move it away and import again, or put a backup in its place.",
+                zh=(
+                    f"資料庫 {self._database.path} 已損壞（{' '.join(str(verdict).split())}）：請移"
+                    "走後重新匯入，或換上備份。"
+                ),
             )
 
     @property
@@ -149,7 +156,9 @@ class Store:
         here, there = ("real", "simulated") if wanted else ("simulated", "real")
         return StoreError(
             f"The store in {self.home.root} holds {here} prices, which {there} ones must not join: "
-            "set STOCKLLM_HOME to another folder."
+            "set STOCKLLM_HOME to another folder.",
+            zh=f"{self.home.root} 的資料庫是{'真實' if wanted else '模擬'}股價，不能混入"
+            f"{'模擬' if wanted else '真實'}股價：請把 STOCKLLM_HOME 設為其他資料夾。",
         )
 
     def add_companies(self, companies: Iterable[Company]) -> int:
@@ -202,7 +211,7 @@ class Store:
             code = query.strip()
             if self.bars.span(code) is not None:
                 return Company.bare(code)
-            raise UnknownCompany(str(error)) from error
+            raise UnknownCompany(str(error), zh=error.zh) from error
 
     def _added(self) -> list[Company]:
         with self._database.read() as connection:
@@ -223,7 +232,13 @@ class Store:
 
 
 def _absent(home: Home) -> StoreError:
-    return StoreError(f"There is no store in {home.root}: {_HOW_TO_FILL}.")
+    return StoreError(
+        f"There is no store in {home.root}: {_HOW_TO_FILL}.",
+        zh=(
+            f"{home.root} 裡還沒有資料庫：請用 'stockllm import PATH' 匯入股價，或用 'make "
+            "demo' 建立試用資料庫。"
+        ),
+    )
 
 
 def _revision(database: Database) -> str | None:
@@ -240,14 +255,21 @@ def _revision(database: Database) -> str | None:
     if len(rows) != 1 or not str(rows[0]).isdecimal():
         raise StoreError(
             f"{database.path} is a database that stockllm did not make: move it away, "
-            "or set STOCKLLM_HOME to another folder."
+            "or set STOCKLLM_HOME to another folder.",
+            zh=(
+                f"{database.path} 不是 stockllm 建立的資料庫：請把它移走，或把 STOCKLLM_HOME 設為其他資料夾。"
+            ),
         )
     revision = str(rows[0])
     if int(revision) > int(schema.HEAD):
         raise StoreError(
             f"{database.path} was made by a newer stockllm "
             f"(its tables are {revision}, this one knows {schema.HEAD}): "
-            "update stockllm, or set STOCKLLM_HOME to another folder."
+            "update stockllm, or set STOCKLLM_HOME to another folder.",
+            zh=(
+                f"{database.path} 由較新的 stockllm 建立（資料表版本 {revision}，本程式只到 "
+                f"{schema.HEAD}）：請更新 stockllm，或把 STOCKLLM_HOME 設為其他資料夾。"
+            ),
         )
     return revision
 
@@ -270,7 +292,11 @@ def _migrate(path: Path) -> None:
         cause = " ".join(str(error).split())
         raise StoreError(
             f"The store {path} could not be brought to this version's tables ({cause}) "
-            "and was left as it was: go back to the stockllm that made it, and report this."
+            "and was left as it was: go back to the stockllm that made it, and report this.",
+            zh=(
+                f"資料庫 {path} 無法升級到本版的資料表（{cause}），已維持原狀：請改回原先的 "
+                "stockllm，並回報此問題。"
+            ),
         ) from error
     finally:
         database.close()
@@ -284,13 +310,17 @@ def _override(path: Path) -> tuple[list[date], list[date]]:
     except FileNotFoundError:
         return [], []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StoreError(f"{path} cannot be read as TOML ({error}): correct it or delete it.") from error
+        raise StoreError(
+            f"{path} cannot be read as TOML ({error}): correct it or delete it.",
+            zh=f"{path} 不是正確的 TOML（{error}）：請修正或刪除它。",
+        ) from error
     unknown = sorted(document.keys() - {"closed", "opened"})
     closed, opened = document.get("closed", []), document.get("opened", [])
     days = [*closed, *opened] if isinstance(closed, list) and isinstance(opened, list) else [None]
     if unknown or not all(type(day) is date for day in days):
         raise StoreError(
             f"{path} holds something else than days: it takes lines such as 'closed = [2026-07-10]' "
-            "and 'opened = [2018-12-22]'."
+            "and 'opened = [2018-12-22]'.",
+            zh=(f"{path} 的內容不是日期：每行應如 'closed = [2026-07-10]' 或 'opened = [2018-12-22]'。"),
         )
     return closed, opened

@@ -48,12 +48,16 @@ class Company:
 
 
 class UnknownName(LookupError):
-    """A query no ordinary share answers to. ``nearest`` holds the likeliest meant, best first."""
+    """A query no ordinary share answers to. ``nearest`` holds the likeliest meant, best first.
+
+    ``str(error)`` says so in English, ``zh`` in Chinese.
+    """
 
     def __init__(self, query: str, nearest: tuple[Company, ...]) -> None:
         self.query = query
         self.nearest = nearest
         meant = ", ".join(f"{c.code} {c.name_zh} {c.name_en}" for c in nearest)
+        self.zh = f"沒有名為 {query!r} 的普通股；最接近的是 {meant or '（無）'}。"
         super().__init__(f"No ordinary share is called {query!r}; the nearest are {meant or 'none'}.")
 
 

@@ -21,8 +21,8 @@ _PATIENCE_S = 0.5
 class Busy(StockllmError):
     """Another process holds the lock; ``holder`` is who."""
 
-    def __init__(self, message: str, holder: Holder) -> None:
-        super().__init__(message)
+    def __init__(self, en: str, zh: str, holder: Holder) -> None:
+        super().__init__(en, zh=zh)
         self.holder = holder
 
 
@@ -46,14 +46,17 @@ def hold(path: Path, who: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"The file {path} cannot be opened ({error.strerror}): "
-            "change its permissions, or set STOCKLLM_HOME to another folder."
+            "change its permissions, or set STOCKLLM_HOME to another folder.",
+            zh=(
+                f"檔案 {path} 無法開啟（{error.strerror}）：請修改其權限，或把 STOCKLLM_HOME 設為其他資料夾。"
+            ),
         ) from error
     try:
         deadline = time.monotonic() + _PATIENCE_S
         while not _taken(file):
             if time.monotonic() > deadline:
                 other = _read(file)
-                raise Busy(_sentence(other), other)
+                raise Busy(*_sentences(other), other)
             time.sleep(0.01)
         told = {"who": who, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
         os.ftruncate(file, 0)
@@ -91,7 +94,13 @@ def _read(file: int) -> Holder:
         return Holder("stockllm", 0, None)  # it is just writing who it is
 
 
-def _sentence(other: Holder) -> str:
+def _sentences(other: Holder) -> tuple[str, str]:
+    """Who is at it, in English and Chinese."""
     who = f"{other.who} (process {other.pid}" if other.pid else f"{other.who} (a process"
     since = f", since {other.since.astimezone():%Y-%m-%d %H:%M})" if other.since else ")"
-    return f"{who}{since} is at it already: wait until it has ended, or stop it."
+    number = f"程序 {other.pid}" if other.pid else "某個程序"
+    begun = f"，始於 {other.since.astimezone():%Y-%m-%d %H:%M}" if other.since else ""
+    return (
+        f"{who}{since} is at it already: wait until it has ended, or stop it.",
+        f"{other.who}（{number}{begun}）正在執行：請等它結束，或將它停止。",
+    )

@@ -254,10 +254,16 @@ def _requests(store: Store) -> int:
 def _checked(store: Store, only: Sequence[str], since: date, now: datetime) -> tuple[tuple[str, ...], date]:
     unknown = [step for step in only if step not in STEPS]
     if unknown:
-        raise UsageError(f"There is no step {', '.join(unknown)}: choose among {', '.join(STEPS)}.")
+        raise UsageError(
+            f"There is no step {', '.join(unknown)}: choose among {', '.join(STEPS)}.",
+            zh=f"沒有 {', '.join(unknown)} 這個步驟：請從 {', '.join(STEPS)} 中選擇。",
+        )
     today = taipei(now).date()
     if since > today:
-        raise UsageError(f"A refresh sees to days up to today, {today}, and not from {since} on.")
+        raise UsageError(
+            f"A refresh sees to days up to today, {today}, and not from {since} on.",
+            zh=f"更新處理到今天 {today} 為止，不能從 {since} 開始。",
+        )
     steps = tuple(step for step in STEPS if not only or step in only)
     if set(COLLECTING).intersection(steps):
         store.expect_simulated(False)

@@ -24,7 +24,10 @@ class NotAllowed(StockllmError):
     """The account, the password or the token is wrong; which of them is not said."""
 
     def __init__(self) -> None:
-        super().__init__("The account or its password is wrong, or the token has run out.")
+        super().__init__(
+            "The account or its password is wrong, or the token has run out.",
+            zh="帳戶或密碼不正確，或權杖已過期。",
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

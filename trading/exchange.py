@@ -110,14 +110,21 @@ class Exchange:
         last = store.bars.last_date()
         if last is None:
             raise UsageError(
-                "An exchange needs prices: bring some in with 'stockllm import' or 'stockllm demo'."
+                "An exchange needs prices: bring some in with 'stockllm import' or 'stockllm demo'.",
+                zh="交易所需要股價：請用 'stockllm import' 或 'stockllm demo' 取得。",
             )
         if mode == "replay" and (evening is None or evening >= last):
-            raise UsageError(f"A replay begins on an evening before {last}, the last day with prices.")
+            raise UsageError(
+                f"A replay begins on an evening before {last}, the last day with prices.",
+                zh=f"重播須從有股價的最後一天 {last} 之前的某個晚上開始。",
+            )
         today = taipei(clock.now()).date()
         with store.books.write() as books:
             if books.exchange(name) is not None:
-                raise UsageError(f"There is an exchange {name!r} already: choose another name.")
+                raise UsageError(
+                    f"There is an exchange {name!r} already: choose another name.",
+                    zh=f"已有名為 {name!r} 的交易所：請換一個名稱。",
+                )
             made = books.add_exchange(
                 name,
                 mode,
@@ -138,7 +145,11 @@ class Exchange:
         if found is None:
             raise UsageError(
                 f"There is no exchange {self.name!r}: open it with 'stockllm exchange open', "
-                "or add an account to the live one."
+                "or add an account to the live one.",
+                zh=(
+                    f"沒有名為 {self.name!r} 的交易所：請用 'stockllm exchange open' 開設，或在現行"
+                    "交易所新增帳戶。"
+                ),
             )
         return found
 
@@ -147,7 +158,8 @@ class Exchange:
         found = books.account(name)
         if found is None or found.exchange != self.row(books).id:
             raise NoAccount(
-                f"The exchange {self.name!r} has no account {name!r}: see 'stockllm exchange account list'."
+                f"The exchange {self.name!r} has no account {name!r}: see 'stockllm exchange account list'.",
+                zh=(f"交易所 {self.name!r} 沒有帳戶 {name!r}：請看 'stockllm exchange account list'。"),
             )
         return found
 
@@ -198,7 +210,10 @@ class Exchange:
         now = self.clock.now()
         with self.store.books.write() as books:
             if books.account(name) is not None:
-                raise UsageError(f"There is an account {name!r} already: choose another name.")
+                raise UsageError(
+                    f"There is an account {name!r} already: choose another name.",
+                    zh=f"已有名為 {name!r} 的帳戶：請換一個名稱。",
+                )
             row = self.row(books)
             made = books.add_account(row.id, name, password_hash, discount, cash, now)
             if cash:
@@ -388,9 +403,15 @@ class Exchange:
 def check_opening(cash: int, discount: Decimal) -> None:
     """UsageError where no account can begin with this cash in TWD and this part of the commission."""
     if not 0 < discount <= 1:
-        raise UsageError(f"A discount of {discount} cannot be given: it lies above 0 and up to 1.")
+        raise UsageError(
+            f"A discount of {discount} cannot be given: it lies above 0 and up to 1.",
+            zh=f"折扣 {discount} 不能使用：須大於 0 且不超過 1。",
+        )
     if not 0 <= cash <= _MOST_CASH:
-        raise UsageError(f"{cash:,} TWD cannot open an account: give 0 to {_MOST_CASH:,}.")
+        raise UsageError(
+            f"{cash:,} TWD cannot open an account: give 0 to {_MOST_CASH:,}.",
+            zh=f"{cash:,} 元不能開戶：請給 0 到 {_MOST_CASH:,}。",
+        )
 
 
 def _same(known: OrderRow, order: Order) -> OrderRow:

@@ -81,7 +81,10 @@ def open_account(
         return _local(store, name, clock)
     if kind == "ncku":
         return _university(store, settings, name, clock)
-    raise UsageError(f"There is no broker '{kind}': choose local or ncku.")
+    raise UsageError(
+        f"There is no broker '{kind}': choose local or ncku.",
+        zh=f"沒有名為 '{kind}' 的券商：請選 local 或 ncku。",
+    )
 
 
 def _local(store: Store, name: str, clock: Clock | None) -> Account:
@@ -95,12 +98,16 @@ def _local(store: Store, name: str, clock: Clock | None) -> Account:
         listed = ", ".join(row.name for row in known)
         if not listed:
             raise UsageError(
-                "There is no account to trade for: open one with 'stockllm exchange account add NAME'."
+                "There is no account to trade for: open one with 'stockllm exchange account add NAME'.",
+                zh="還沒有可交易的帳戶：請用 'stockllm exchange account add NAME' 開一個。",
             )
         raise UsageError(
             f"There is no account {name!r}: name one of {listed}."
             if name
-            else f"Name the account with --account, or as trade.account in the settings: {listed}."
+            else f"Name the account with --account, or as trade.account in the settings: {listed}.",
+            zh=f"沒有名為 {name!r} 的帳戶：請從 {listed} 中選擇。"
+            if name
+            else f"請用 --account 或設定中的 trade.account 指明帳戶：{listed}。",
         )
     exchange = Exchange(store, exchanges[found.exchange], clock)
     return Account("local", name, LocalBroker(exchange, name), found.discount, exchange)
@@ -174,13 +181,21 @@ def plan_evening(
     if not advice:
         raise NotEnoughHistory(
             f"There are no prices of these companies up to {evening}, so there are no signals: "
-            "refresh, or bring some in with 'stockllm import PATH'."
+            "refresh, or bring some in with 'stockllm import PATH'.",
+            zh=(
+                f"到 {evening} 為止沒有這些股票的股價，因此沒有訊號：請更新，或用 'stockllm "
+                "import PATH' 匯入。"
+            ),
         )
     if needed and not forecasts:
         as_of = f" --as-of {evening}" if account.replay else ""
         raise StockllmError(
             f"There is no forecast of the evening of {evening}, which {strategy} acts on: "
-            f"make them with 'stockllm forecast --all{as_of}'."
+            f"make them with 'stockllm forecast --all{as_of}'.",
+            zh=(
+                f"沒有 {evening} 晚上的預測，而 {strategy} 策略需要它：請執行 'stockllm "
+                f"forecast --all{as_of}'。"
+            ),
         )
     held = account.broker.positions()
     peak = 0 if new_peak else account.peak(store)
@@ -249,7 +264,10 @@ def _evening(store: Store, account: Account, session: date) -> date:
     days = store.bars.days_with_bars(session - _LOOK_BACK, session - timedelta(days=1))
     known = [day for day in days if calendar.is_session(day)]
     if not known:
-        raise NotEnoughHistory(f"There are no prices of the sessions before {session}: refresh first.")
+        raise NotEnoughHistory(
+            f"There are no prices of the sessions before {session}: refresh first.",
+            zh=f"沒有 {session} 之前各交易日的股價：請先更新。",
+        )
     evening = known[-1]
     if account.replay:
         return evening
@@ -257,23 +275,32 @@ def _evening(store: Store, account: Account, session: date) -> date:
     if missing:
         raise StockllmError(
             f"The prices end with {evening}, and the session before {session} is {missing[-1]}: "
-            "refresh first."
+            "refresh first.",
+            zh=f"股價到 {evening} 為止，而 {session} 的前一個交易日是 {missing[-1]}：請先更新。",
         )
     if account.exchange is not None and account.exchange.day() < evening:
         raise StockllmError(
             f"The exchange has matched sessions up to {account.exchange.day()} and not {evening}: "
-            "match them with 'stockllm exchange advance'."
+            "match them with 'stockllm exchange advance'.",
+            zh=(
+                f"交易所撮合到 {account.exchange.day()}，還沒到 {evening}：請用 'stockllm "
+                "exchange advance' 撮合。"
+            ),
         )
     return evening
 
 
 def _university(store: Store, settings: Settings, name: str, clock: Clock | None) -> Account:
     if not name:
-        raise UsageError("Name the account with --account, or as trade.account in the settings.")
+        raise UsageError(
+            "Name the account with --account, or as trade.account in the settings.",
+            zh="請用 --account 或設定中的 trade.account 指明帳戶。",
+        )
     if settings.ncku_password is None:
         raise UsageError(
             "There is no password for the university's server: set STOCKLLM_NCKU_PASSWORD, "
-            "or ncku_password in the settings."
+            "or ncku_password in the settings.",
+            zh=("沒有成大模擬交易伺服器的密碼：請設定 STOCKLLM_NCKU_PASSWORD，或設定檔中的 ncku_password。"),
         )
     password = settings.ncku_password.get_secret_value()
     broker = NckuBroker(store, settings.ncku_url, name, password, clock=clock)

@@ -84,7 +84,10 @@ class NckuBroker:
         answer = self._ask("get_user_stocks", {})
         rows = answer.get("data")
         if answer.get("result") != "success":
-            raise BrokerError(f"{self.base_url} does not show the holdings ({_status(answer)}).")
+            raise BrokerError(
+                f"{self.base_url} does not show the holdings ({_status(answer)}).",
+                zh=f"{self.base_url} 不提供持股（{_status(answer)}）：請檢查帳號與密碼。",
+            )
         if not isinstance(rows, list):
             raise self._strange("holdings that are no list")
         found: dict[str, Position] = {}
@@ -173,7 +176,11 @@ class NckuBroker:
                 raise BrokerError(
                     f"The holding of {sent.code} went from {sent.held:,} to {now:,} shares, which order "
                     f"{sent.id} ({sent.side} {sent.shares:,}) does not explain: look at the account "
-                    "and say what became of it."
+                    "and say what became of it.",
+                    zh=(
+                        f"{sent.code} 的持股從 {sent.held:,} 變成 {now:,} 股，委託 {sent.id}（"
+                        f"{sent.side} {sent.shares:,}）無法解釋：請查看帳戶，並說明該委託的結果。"
+                    ),
                 )
         return held
 
@@ -209,7 +216,10 @@ class NckuBroker:
             answer = self._post(order.side, form)
         except _NeverSent as error:
             self.store.sent_orders.end(sent.id, "refused", f"not sent: {error}")
-            raise BrokerError(f"{self.base_url} cannot be reached ({error}): nothing was sent.") from error
+            raise BrokerError(
+                f"{self.base_url} cannot be reached ({error}): nothing was sent.",
+                zh=f"連不上 {self.base_url}（{error}）：沒有送出任何委託。",
+            ) from error
         except _NoAnswer as error:
             self.store.sent_orders.end(sent.id, "unknown", str(error))
             return _placed(replace(sent, state="unknown"))
@@ -252,7 +262,10 @@ class NckuBroker:
                 return self._post(call, form)
             except (_NeverSent, _NoAnswer) as error:
                 if attempt == QUESTIONS:
-                    raise BrokerError(f"{self.base_url} does not answer ({error}): try again.") from error
+                    raise BrokerError(
+                        f"{self.base_url} does not answer ({error}): try again.",
+                        zh=f"{self.base_url} 沒有回應（{error}）：請再試一次。",
+                    ) from error
                 self._clock.sleep(attempt)
         raise AssertionError
 
@@ -287,7 +300,8 @@ class NckuBroker:
 
     def _strange(self, what: str) -> BrokerError:
         return BrokerError(
-            f"{self.base_url} answered in a form that is not known ({what}): look at the account there."
+            f"{self.base_url} answered in a form that is not known ({what}): look at the account there.",
+            zh=f"{self.base_url} 的回應格式無法辨認（{what}）：請到該處查看帳戶。",
         )
 
 

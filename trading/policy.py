@@ -50,9 +50,15 @@ class Policy:
             ("discount", self.discount, 0, 1),
         ):
             if value is not None and not (value.is_finite() and low <= value <= high):
-                raise UsageError(f"The {name} is a part from {low} to {high}, not {value}.")
+                raise UsageError(
+                    f"The {name} is a part from {low} to {high}, not {value}.",
+                    zh=f"{name} 須介於 {low} 與 {high} 之間，而不是 {value}。",
+                )
         if not self.position_cap or not self.stop or not self.discount:
-            raise UsageError("The position cap, the stop and the discount lie above 0.")
+            raise UsageError(
+                "The position cap, the stop and the discount lie above 0.",
+                zh="持股上限、停損與折扣都必須大於 0。",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,25 +54,35 @@ class Sessions:
         if row.mode == "replay":
             found = self._replayed(row.day, calendar)
             if found is None:
-                raise NotYet(f"The prices in the store end with {row.day}: the replay is over.")
+                raise NotYet(
+                    f"The prices in the store end with {row.day}: the replay is over.",
+                    zh=f"資料庫的股價到 {row.day} 為止：重播已結束。",
+                )
             return found
         session = calendar.next_sessions(row.day, 1)[0]
         if to is not None and session > to:
             return session
         now = taipei(self.clock.now())
         if session > now.date() or (session == now.date() and now.time() < _OVER):
-            raise NotYet(f"The session of {session} has not ended yet: wait for its evening.")
+            raise NotYet(
+                f"The session of {session} has not ended yet: wait for its evening.",
+                zh=f"{session} 尚未收盤：請等到當天晚上。",
+            )
         if not self.store.bars.days_with_bars(session, session):
             raise NotYet(
                 f"There are no prices of {session} yet: refresh, or name the day closed in "
-                f"{self.store.home.closed_days_file}."
+                f"{self.store.home.closed_days_file}.",
+                zh=(
+                    f"還沒有 {session} 的股價：請更新，或在 {self.store.home.closed_days_file} 註明當天休市。"
+                ),
             )
         late = sorted(
             code for code in books.waiting_codes(row.id, session) if not self._has_arrived(code, session)
         )
         if late:
             raise NotYet(
-                f"The prices of {', '.join(late[:5])} on {session} are not in yet: refresh to have them."
+                f"The prices of {', '.join(late[:5])} on {session} are not in yet: refresh to have them.",
+                zh=f"{', '.join(late[:5])} 在 {session} 的股價還沒進來：請更新以取得。",
             )
         return session
 

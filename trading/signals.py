@@ -75,7 +75,8 @@ def refresh_signals(store: Store, codes: Sequence[str]) -> list[Signal]:
         if not len(series):
             raise NotEnoughHistory(
                 f"{code} has no prices in the store, so there is nothing to judge; "
-                "bring some in with 'stockllm import PATH'."
+                "bring some in with 'stockllm import PATH'.",
+                zh=f"資料庫沒有 {code} 的股價，無從判斷：請用 'stockllm import PATH' 匯入。",
             )
         forecast_id, forecast = store.ledger.latest(code) or (None, None)
         simulated = store.simulated or (forecast is not None and forecast.simulated)

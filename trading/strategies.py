@@ -18,7 +18,10 @@ STRATEGIES: dict[str, bool] = {"mean": True, "four-points": False, "edge": True,
 def needs_forecast(strategy: str) -> bool:
     """Whether ``strategy`` acts on forecasts. UsageError where there is none of this name."""
     if strategy not in STRATEGIES:
-        raise UsageError(f"There is no strategy '{strategy}': choose among {', '.join(STRATEGIES)}.")
+        raise UsageError(
+            f"There is no strategy '{strategy}': choose among {', '.join(STRATEGIES)}.",
+            zh=f"沒有名為 '{strategy}' 的策略：請從 {', '.join(STRATEGIES)} 中選擇。",
+        )
     return STRATEGIES[strategy]
 
 

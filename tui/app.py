@@ -61,7 +61,7 @@ class Trouble:
 
     at: datetime
     title: str
-    sentence: str
+    error: StockllmError
 
 
 class StockApp(App[None]):
@@ -268,7 +268,7 @@ class StockApp(App[None]):
 
     def start_job(self, name: str, arguments: Sequence[str]) -> Job:
         """Start a command of stockllm for this home; for a worker, as it waits for the system."""
-        return jobs.start(self.home, name, arguments, self.command)
+        return jobs.start(self.home, name, arguments, self.command, self.language)
 
     # What it remembers
 
@@ -310,14 +310,13 @@ class StockApp(App[None]):
     def report(self, error: Exception, title: str) -> None:
         """One sentence in a toast; the traceback of what nobody foresaw goes to the log."""
         if isinstance(error, StockllmError):
-            sentence = str(error)
-            log.warning("%s: %s", title, sentence)
+            log.warning("%s: %s", title, error)
         else:
             log.error("unexpected error", exc_info=error)
-            kind = type(error).__name__
-            sentence = t("toast.unexpected", self.language, kind=kind, log=str(self.home.logs / "tui.log"))
-        self.troubles.append(Trouble(self.now(), title, sentence))
-        self.notify(sentence, title=title, severity="error", markup=False)
+            told = {"kind": type(error).__name__, "log": str(self.home.logs / "tui.log")}
+            error = StockllmError(t("toast.unexpected", "en", **told), zh=t("toast.unexpected", "zh", **told))
+        self.troubles.append(Trouble(self.now(), title, error))
+        self.notify(error.sentence(self.language), title=title, severity="error", markup=False)
 
     def _fatal_error(self) -> None:
         """A fault of our own ends the dashboard with one sentence; the traceback is for the log.
@@ -343,16 +342,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.port is not None and not (options.web and 0 < options.port < 65536):
         parser.error("--port is a number from 1 to 65535, and goes with --web")
-    from stockllm.data.settings import Settings
+    from stockllm.data.settings import Settings, spoken
 
     try:
         # The demo has a home of its own, but the user's language and colours are the user's.
         settings = Settings.load(Home.locate())
     except StockllmError as error:
-        print(error, file=sys.stderr)
+        print(error.sentence(spoken()), file=sys.stderr)
         sys.exit(error.exit_code)
     if options.web:
-        _serve(options)
+        _serve(options, settings.language)
     here = Home.locate()
     # A STOCKLLM_HOME that already is the demo's own folder holds no second demo.
     inside = here.root.name == "demo" and here.store.exists()
@@ -364,14 +363,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(app.return_code or 0)
 
 
-def _serve(options: argparse.Namespace) -> NoReturn:
+def _serve(options: argparse.Namespace, language: Language) -> NoReturn:
     """Serve the dashboard to browsers until Ctrl-C, and leave."""
     from stockllm.tui.web import PORT, serve
 
     try:
         serve(options.port or PORT, ["--demo"] if options.demo else [])
     except StockllmError as error:
-        print(error, file=sys.stderr)
+        print(error.sentence(language), file=sys.stderr)
         sys.exit(error.exit_code)
     sys.exit(0)
 

@@ -49,7 +49,9 @@ class NothingToShow(StockllmError):
         self.reason: Literal["absent", "empty"] = reason
         self.path = str(home.store)
         super().__init__(
-            f"The store {home.store} is {reason}: run `stockllm demo` or `stockllm import PATH`."
+            f"The store {home.store} is {reason}: run `stockllm demo` or `stockllm import PATH`.",
+            zh=f"資料庫 {home.store} {'不存在' if reason == 'absent' else '是空的'}："
+            "請執行 `stockllm demo` 或 `stockllm import PATH`。",
         )
 
 

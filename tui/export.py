@@ -26,7 +26,8 @@ def folder(home: Home) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The folder {path} for exports cannot be made ({error.strerror}): free the space it needs."
+            f"The folder {path} for exports cannot be made ({error.strerror}): free the space it needs.",
+            zh=f"無法建立匯出資料夾 {path}（{error.strerror}）：請騰出所需的空間。",
         ) from error
     return path
 
@@ -44,7 +45,8 @@ def write_csv(target: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
         with suppress(OSError):
             part.unlink()
         raise StoreError(
-            f"{target} cannot be written ({error.strerror}): free the space it needs."
+            f"{target} cannot be written ({error.strerror}): free the space it needs.",
+            zh=f"{target} 無法寫入（{error.strerror}）：請騰出所需的空間。",
         ) from error
     return target
 

@@ -41,16 +41,16 @@ _LOOK_S = 1.0
 
 
 class GuideScreen(Screen[bool]):
-    """Dismissed with True to read the store again. ``sentence`` is the error in its own words."""
+    """Dismissed with True to read the store again. ``error`` says why nothing else can be shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "guide")
 
     language: reactive[Language] = reactive("zh")
 
-    def __init__(self, language: Language, missing: NothingToShow | None, sentence: str) -> None:
+    def __init__(self, language: Language, error: StockllmError) -> None:
         super().__init__()
-        self.missing = missing
-        self.sentence = sentence
+        self.missing = error if isinstance(error, NothingToShow) else None
+        self.error = error
         self.job: Job | None = None
         self.set_reactive(GuideScreen.language, language)
 
@@ -82,7 +82,7 @@ class GuideScreen(Screen[bool]):
             return Content.assemble(
                 (t("guide.trouble", language), "bold $text-error"),
                 "\n\n",
-                self.sentence,
+                self.error.sentence(language),
                 "\n\n",
                 (t("guide.then", language), "$text-quiet"),
             )
@@ -137,7 +137,7 @@ class GuideScreen(Screen[bool]):
         """The demo belongs to the user's home, the other commands to the one that is shown."""
         try:
             home = self.stock.settings_home if name == "demo" else self.stock.home
-            self.post_message(Started(jobs.start(home, name, arguments, self.stock.command)))
+            self.post_message(Started(jobs.start(home, name, arguments, self.stock.command, self.language)))
         except StockllmError as error:
             self.post_message(LoadFailed("start", error))
 

@@ -15,6 +15,7 @@ from stockllm.data.errors import StockllmError
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
+    from stockllm.tui.text import Language
 
 #: How the command line is called.
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "stockllm.cli.main")
@@ -48,19 +49,23 @@ class Job:
             return None
         said = last_sentence(self.log)
         return JobFailed(
-            said or f"`stockllm {self.name}` ended with exit code {code}: its log is {self.log}."
+            said or f"`stockllm {self.name}` ended with exit code {code}: its log is {self.log}.",
+            zh=said or f"`stockllm {self.name}` 以結束碼 {code} 結束：紀錄在 {self.log}。",
         )
 
 
-def start(home: Home, name: str, arguments: Sequence[str], command: Sequence[str] = COMMAND) -> Job:
-    """Start a command for ``home`` in a session of its own. JobFailed where that cannot be done."""
+def start(home: Home, name: str, arguments: Sequence[str], command: Sequence[str], language: Language) -> Job:
+    """Start a command for ``home`` in a session of its own, to speak the reader's language.
+
+    JobFailed where that cannot be done.
+    """
     try:
         home.ensure()
         log = home.logs / f"{name}-from-dashboard.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
                 (*command, *arguments),
-                env=os.environ | {"STOCKLLM_HOME": str(home.root)},
+                env=os.environ | {"STOCKLLM_HOME": str(home.root), "STOCKLLM_LANGUAGE": language},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -69,7 +74,8 @@ def start(home: Home, name: str, arguments: Sequence[str], command: Sequence[str
             )
     except OSError as error:
         raise JobFailed(
-            f"`stockllm {name}` cannot be started ({error.strerror}): start it in a terminal."
+            f"`stockllm {name}` cannot be started ({error.strerror}): start it in a terminal.",
+            zh=f"`stockllm {name}` 無法啟動（{error.strerror}）：請在終端機執行。",
         ) from error
     return Job(name, process, log)
 
@@ -81,7 +87,10 @@ def stop(pid: int) -> None:
     except ProcessLookupError:
         return
     except PermissionError as error:
-        raise JobFailed(f"Process {pid} belongs to another user: stop it where it was started.") from error
+        raise JobFailed(
+            f"Process {pid} belongs to another user: stop it where it was started.",
+            zh=f"程序 {pid} 屬於其他使用者：請到啟動它的地方停止。",
+        ) from error
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -99,4 +108,4 @@ def tail(path: Path, lines: int) -> list[str]:
 def last_sentence(path: Path) -> str:
     """What a command said last, without the word that marks an error."""
     said = [line.strip() for line in tail(path, 40) if line.strip()]
-    return said[-1].removeprefix("Error: ").removeprefix("錯誤：") if said else ""
+    return said[-1].removeprefix("stockllm: ") if said else ""

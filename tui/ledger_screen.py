@@ -149,7 +149,7 @@ class LedgerScreen(TabScreen):
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         if isinstance(message.error, NothingToShow):
-            self.query_one("#record", Static).update(str(message.error))
+            self.query_one("#record", Static).update(message.error.sentence(self.language))
             return
         self.report(
             message.error, "toast.export_failed" if message.group == "export" else "toast.load_failed"

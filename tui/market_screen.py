@@ -18,7 +18,7 @@ from textual.worker import get_current_worker
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import board as core
-from stockllm.tui.board import Board, DataState, Forecaster, NothingToShow
+from stockllm.tui.board import Board, DataState, Forecaster
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.chart_actions import ChartActions
 from stockllm.tui.data_panel import DataPanel
@@ -248,8 +248,7 @@ class MarketScreen(ChartActions, ListActions):
     def _load_failed(self, message: LoadFailed) -> None:
         error = message.error
         if message.group == "board" and isinstance(error, StockllmError):
-            missing = error if isinstance(error, NothingToShow) else None
-            self.app.push_screen(GuideScreen(self.language, missing, str(error)), self._guide_left)
+            self.app.push_screen(GuideScreen(self.language, error), self._guide_left)
             return
         self.report(error, "toast.export_failed" if message.group == "export" else "toast.load_failed")
 

@@ -140,7 +140,9 @@ def check_ticket(
     from stockllm.trading.rules import Order, check_form, check_limits, check_means
 
     if side not in ("buy", "sell"):
-        raise UsageError("An order buys or sells: write buy or sell.")
+        raise UsageError(
+            "An order buys or sells: write buy or sell.", zh="委託不是買進就是賣出：請填 buy 或 sell。"
+        )
     with open_store(home) as store:
         account = _account(store, Settings.load(home), name)
         found = store.resolve(company)
@@ -176,7 +178,10 @@ def _whole(text: str) -> int:
     try:
         return int(text.replace(",", "").strip())
     except ValueError:
-        raise UsageError(f"{text!r} is no number of shares: write 1000 for a lot.") from None
+        raise UsageError(
+            f"{text!r} is no number of shares: write 1000 for a lot.",
+            zh=f"{text!r} 不是股數：一張請填 1000。",
+        ) from None
 
 
 def _cents(text: str) -> int:
@@ -184,9 +189,15 @@ def _cents(text: str) -> int:
     try:
         cents = Decimal(text.replace(",", "").strip()) * 100
     except InvalidOperation:
-        raise UsageError(f"{text!r} is no price: write it in TWD, as in 1075 or 48.95.") from None
+        raise UsageError(
+            f"{text!r} is no price: write it in TWD, as in 1075 or 48.95.",
+            zh=f"{text!r} 不是價格：請填新台幣，例如 1075 或 48.95。",
+        ) from None
     if not cents.is_finite() or cents != cents.to_integral_value():
-        raise UsageError(f"{text!r} has more decimals than a price: two are the most.")
+        raise UsageError(
+            f"{text!r} has more decimals than a price: two are the most.",
+            zh=f"{text!r} 的小數位數太多：價格最多兩位小數。",
+        )
     return int(cents)
 
 

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from stockllm.data.errors import OrderRefused, StockllmError, UsageError
+from stockllm.data.errors import StockllmError, UsageError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui import text
@@ -47,7 +47,7 @@ class PortfolioScreen(TabScreen):
 
     portfolio: Portfolio | None = None
     account = ""
-    notice = ""
+    notice: StockllmError | None = None
 
     def body(self) -> ComposeResult:
         yield Static(id="account", markup=False)
@@ -62,7 +62,7 @@ class PortfolioScreen(TabScreen):
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
-        if self.portfolio is not None or self.notice:
+        if self.portfolio is not None or self.notice is not None:
             self.load()
 
     # Reading and sending, each in a thread of its own
@@ -100,7 +100,7 @@ class PortfolioScreen(TabScreen):
 
     @on(PortfolioLoaded)
     def _loaded(self, message: PortfolioLoaded) -> None:
-        self.portfolio, self.notice = message.portfolio, ""
+        self.portfolio, self.notice = message.portfolio, None
         self.show()
 
     @on(OrderChanged)
@@ -119,11 +119,9 @@ class PortfolioScreen(TabScreen):
         error = message.error
         if message.group == "portfolio" and isinstance(error, NothingToShow | UsageError):
             # No account yet, or no store: how to get one is no trouble.
-            self.portfolio, self.notice = None, str(error)
+            self.portfolio, self.notice = None, error
             self.show()
             return
-        if isinstance(error, OrderRefused) and self.language == "zh":
-            error = StockllmError(error.zh)
         titles = {"order": "toast.order_failed", "export": "toast.export_failed"}
         self.report(error, titles.get(message.group, "toast.load_failed"))
         if message.group == "order":
@@ -135,7 +133,8 @@ class PortfolioScreen(TabScreen):
         """Fill in an order; it is sent only after it was asked for twice."""
         portfolio = self.portfolio
         if portfolio is None:
-            self.notify(self.notice or t("toast.no_account", self.language), severity="warning", markup=False)
+            said = self._notice() or t("toast.no_account", self.language)
+            self.notify(said, severity="warning", markup=False)
             return
         values = {"side": side, "company": self.stock.market.selected}
         held = self._held()
@@ -219,7 +218,7 @@ class PortfolioScreen(TabScreen):
                 Column(t("portfolio.today", language), 10, "right", rank=2),
             ),
             [Line(h.company.code, self._holding(h)) for h in (portfolio.holdings if portfolio else ())],
-            t("portfolio.no_holdings", language) if portfolio else self.notice,
+            t("portfolio.no_holdings", language) if portfolio else self._notice(),
         )
         self.query_one("#orders", Table).fill(
             (
@@ -235,10 +234,14 @@ class PortfolioScreen(TabScreen):
             t("portfolio.no_orders", language) if portfolio else "",
         )
 
+    def _notice(self) -> str:
+        """Why there is no account to show; empty where nothing is known to be wrong."""
+        return self.notice.sentence(self.language) if self.notice is not None else ""
+
     def _head(self) -> Content:
         portfolio, language = self.portfolio, self.language
         if portfolio is None:
-            return Content(self.notice or t("header.loading", language))
+            return Content(self._notice() or t("header.loading", language))
         look = portfolio.look
         who = t(f"portfolio.{portfolio.kind}", language, account=look.account)
         pieces: list[str | tuple[str, str]] = [(f" {who} ", "bold $background on $forecast"), "  "]

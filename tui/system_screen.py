@@ -171,7 +171,7 @@ class SystemScreen(TabScreen):
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         if isinstance(message.error, NothingToShow):
-            self.query_one("#system-line", Static).update(str(message.error))
+            self.query_one("#system-line", Static).update(message.error.sentence(self.language))
             return
         titles = {
             "start": "toast.refresh_failed",

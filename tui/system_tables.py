@@ -206,7 +206,10 @@ def _quarantine(table: Table, state: StoreState | None, language: Language) -> N
 def _log(table: Table, state: SystemState | None, troubles: Sequence[Trouble], language: Language) -> None:
     """What went wrong while the dashboard was open, then the ends of the logs, the newest first."""
     lines = [
-        Line(f"trouble-{number}", ((f"{each.at:%m/%d %H:%M:%S} {each.title}: {each.sentence}", "warning"),))
+        Line(
+            f"trouble-{number}",
+            ((f"{each.at:%m/%d %H:%M:%S} {each.title}: {each.error.sentence(language)}", "warning"),),
+        )
         for number, each in enumerate(reversed(troubles))
     ]
     for number, line in enumerate(reversed(state.log if state else ())):

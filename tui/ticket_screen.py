@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from stockllm.data.errors import OrderRefused, StockllmError
+from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui import text
@@ -95,10 +95,8 @@ class TicketScreen(ModalScreen[Ticket]):
         try:
             ticket = core.check_ticket(self.home, account, **values, portfolio=self.portfolio)
             self.post_message(TicketChecked(values, ticket, ""))
-        except OrderRefused as error:
-            self.post_message(TicketChecked(values, None, error.zh if self.language == "zh" else str(error)))
         except StockllmError as error:
-            self.post_message(TicketChecked(values, None, str(error)))
+            self.post_message(TicketChecked(values, None, error.sentence(self.language)))
         except Exception as error:
             self.post_message(TicketChecked(values, None, f"{type(error).__name__}: {error}"))
 

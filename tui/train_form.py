@@ -103,7 +103,7 @@ class TrainForm(ModalScreen[list[str]]):
         try:
             self.post_message(FormChecked(values, check(self.home, values), ""))
         except StockllmError as error:
-            self.post_message(FormChecked(values, None, str(error)))
+            self.post_message(FormChecked(values, None, error.sentence(self.language)))
         except Exception as error:
             self.post_message(FormChecked(values, None, f"{type(error).__name__}: {error}"))
 

@@ -93,9 +93,15 @@ def check(home: Home, values: Mapping[str, str]) -> Checked:
     codes = _codes(home, given.pop("companies", ""))
     chosen = given.pop("choose_stock", None)
     if not codes and chosen is None:
-        raise UsageError("No company to train on: name some, or say how many to choose.")
+        raise UsageError(
+            "No company to train on: name some, or say how many to choose.",
+            zh="沒有指定要訓練的公司：請填入公司，或填入要挑選幾檔。",
+        )
     if chosen is not None and chosen < 1:
-        raise UsageError(f"--choose-stock is {chosen} and must be at least 1.")
+        raise UsageError(
+            f"--choose-stock is {chosen} and must be at least 1.",
+            zh=f"--choose-stock 是 {chosen}，至少要 1。",
+        )
     since = _since(given.pop("year", None), given.pop("month", None))
     if since is not None:
         given["since"] = since
@@ -133,14 +139,19 @@ def _value(field: Field, text: str) -> Any:
     try:
         return int(text) if field.kind == "int" else float(text) if field.kind == "float" else text
     except ValueError:
-        wanted = "a whole number" if field.kind == "int" else "a number"
-        raise UsageError(f"--{field.flag} is {text!r} and must be {wanted}.") from None
+        wanted, zh = ("a whole number", "整數") if field.kind == "int" else ("a number", "數字")
+        raise UsageError(
+            f"--{field.flag} is {text!r} and must be {wanted}.", zh=f"--{field.flag} 是 {text!r}，須為{zh}。"
+        ) from None
 
 
 def _since(year: int | None, month: int | None) -> date | None:
     if year is None:
         if month is not None:
-            raise UsageError("--month needs --year: together they name the first month of data to use.")
+            raise UsageError(
+                "--month needs --year: together they name the first month of data to use.",
+                zh="--month 需要搭配 --year：兩者指定資料的第一個月。",
+            )
         return None
     return _date(f"{year:04d}-{month or 1:02d}-01", "--year and --month")
 
@@ -149,7 +160,10 @@ def _folder(name: str, text: str) -> Path:
     """A folder that is named; all but the one to be written must be there."""
     path = Path(text).expanduser().absolute()
     if name != "output_dir" and not path.is_dir():
-        raise UsageError(f"There is no folder {path}: correct --{name.replace('_', '-')}.")
+        raise UsageError(
+            f"There is no folder {path}: correct --{name.replace('_', '-')}.",
+            zh=f"沒有資料夾 {path}：請修正 --{name.replace('_', '-')}。",
+        )
     return path
 
 
@@ -157,7 +171,10 @@ def _date(text: str, flag: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is not a date: write it as 2026-03-31.") from None
+        raise UsageError(
+            f"{flag}: {text!r} is not a date: write it as 2026-03-31.",
+            zh=f"{flag}：{text!r} 不是日期：請寫成 2026-03-31。",
+        ) from None
 
 
 def _codes(home: Home, text: str) -> tuple[str, ...]:

@@ -234,7 +234,8 @@ def compare_arguments(home: Home, models: Sequence[str], ends: Sequence[str]) ->
     if len(after) < 5:
         raise UsageError(
             f"Only {len(after)} sessions in the store come after {max(ends)}, the last day trained on: "
-            "compare them when a week has come."
+            "compare them when a week has come.",
+            zh=(f"資料庫中 {max(ends)}（最後的訓練日）之後只有 {len(after)} 個交易日：請等滿一週再比較。"),
         )
     start, end = after[0], after[-1]
     arguments = [

@@ -58,5 +58,6 @@ def serve(port: int, arguments: Sequence[str]) -> None:
         Loopback(command, host=HOST, port=port, title="stockllm").serve()
     except OSError as error:
         raise WebFailed(
-            f"Port {port} of this machine cannot be served ({error.strerror}): choose another with --port."
+            f"Port {port} of this machine cannot be served ({error.strerror}): choose another with --port.",
+            zh=f"本機的連接埠 {port} 無法使用（{error.strerror}）：請用 --port 換一個。",
         ) from error

@@ -129,12 +129,26 @@ def raising(error: BaseException) -> Callable[[], object]:
         (typer.Exit(3), 3, ""),
     ],
 )
-def test_errors_end_in_their_sentence_and_code(error: BaseException, code: int, said: str) -> None:
+def test_errors_end_in_their_sentence_and_code(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", "en")
     result = CliRunner().invoke(app_that(raising(error)), ["act"])
     assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
 
 
-def test_the_unexpected_is_logged_and_not_shown(home_dir: Path) -> None:
+def test_errors_speak_the_language_of_the_settings(home_dir: Path) -> None:
+    home_dir.mkdir()
+    error = StoreError("The store is gone: find it.", zh="資料庫不見了：請找回來。")
+    for language, said in (("zh", error.zh), ("en", str(error))):
+        (home_dir / "settings.toml").write_text(f'language = "{language}"\n')
+        assert CliRunner().invoke(app_that(raising(error)), ["act"]).stderr == f"stockllm: {said}\n"
+    (home_dir / "settings.toml").write_text("language = \n")  # and where those cannot be read
+    assert CliRunner().invoke(app_that(raising(error)), ["act"]).stderr == f"stockllm: {error.zh}\n"
+
+
+def test_the_unexpected_is_logged_and_not_shown(home_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", "en")
     result = CliRunner().invoke(app_that(raising(RuntimeError("first line\nsecond line"))), ["act"])
     assert result.exit_code == 1
     assert "Traceback" not in result.output

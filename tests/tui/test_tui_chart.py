@@ -257,5 +257,5 @@ async def test_e_writes_what_is_shown_as_picture_and_table(
         (home.root / "exports" / f"2330-day-{last}.part").mkdir()
         await pilot.press("e")
         await settle(pilot)
-        assert "cannot be written" in toasts(app)[-1]
-        assert app.troubles[-1].sentence == toasts(app)[-1]
+        assert "無法寫入" in toasts(app)[-1]
+        assert app.troubles[-1].error.sentence("zh") == toasts(app)[-1]

@@ -67,9 +67,9 @@ async def test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_b
 
         for name, value, answer in (
             ("company", "台積電", "股數"),
-            ("shares", "many", "no number of shares"),
+            ("shares", "many", "不是股數"),
             ("shares", "1500", ""),
-            ("shares", "1000", "no price"),
+            ("shares", "1000", "不是價格"),
             ("price", f"{close / 100 + 0.01:.2f}", ""),
             ("price", f"{close / 200:.0f}", ""),
         ):

@@ -180,7 +180,9 @@ async def test_u_says_what_it_would_ask_and_refreshes_in_a_process_of_its_own(
 async def test_x_stops_whoever_refreshes_and_a_failure_is_its_last_sentence(
     home: Home, make_app: MakeApp, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = make_app(home, command=(sys.executable, "-c", "import sys; sys.exit('Error: the site is shut.')"))
+    app = make_app(
+        home, command=(sys.executable, "-c", "import sys; sys.exit('stockllm: the site is shut.')")
+    )
     stopped: list[int] = []
     monkeypatch.setattr(jobs, "stop", stopped.append)
     async with app.run_test(size=WIDE) as pilot:
@@ -227,7 +229,7 @@ async def test_trouble_is_a_sentence_and_no_store_is_no_trouble(
         assert toasts(app) == ["The store is busy: try again."]
         screen.start()
         await settle(pilot)
-        assert "cannot be started" in toasts(app)[-1]
+        assert "無法啟動" in toasts(app)[-1]
 
 
 def test_the_end_of_a_log_is_read_and_a_missing_one_is_empty(tmp_path: Path) -> None:

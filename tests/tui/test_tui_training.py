@@ -156,7 +156,7 @@ async def test_the_form_starts_a_process_that_is_followed_stopped_and_found_agai
         form = app.screen
         form.query_one("#rank", Input).value = "many"
         await settle(pilot)
-        assert "--rank is 'many'" in str(form.query_one("#form-says", Static).render())
+        assert "--rank 是 'many'" in str(form.query_one("#form-says", Static).render())
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.screen is form
@@ -233,7 +233,7 @@ async def test_adapters_show_their_cards_become_default_and_are_compared(
         screen.query_one("#adapters").action_move(-9)  # type: ignore[attr-defined]
         await pilot.press("v", "down", "v")
         await settle(pilot)
-        assert "Only 1 sessions" in toasts(app)[-1]
+        assert "只有 1 個交易日" in toasts(app)[-1]
 
 
 async def test_trouble_is_one_sentence_each(
@@ -246,7 +246,7 @@ async def test_trouble_is_one_sentence_each(
         await pilot.press("x", "u", "d", "v", "e")
         await settle(pilot)
         assert len(toasts(app)) == 5
-    app = make_app(home, command=(sys.executable, "-c", "import sys; sys.exit('Error: no such engine.')"))
+    app = make_app(home, command=(sys.executable, "-c", "import sys; sys.exit('stockllm: no such engine.')"))
     async with app.run_test(size=WIDE) as pilot:
         screen = await training(pilot, settle)
         screen.start_command("train", ["train"])
