@@ -32,8 +32,8 @@ def forecast(
     model: str = typer.Option(
         "",
         "--model",
-        help="auto, llama, llama+ADAPTER, a folder, a hub id, or a baseline: last, drift, ewma, "
-        "bootstrap, ets, arima, lstm, cnn.",
+        help="auto, llama, llama+ADAPTER, a folder, a hub id, openai:BASE_URL#NAME for a server, or a "
+        "baseline: last, drift, ewma, bootstrap, ets, arima, lstm, cnn.",
     ),
     prompt: str = typer.Option("compact", "--prompt", help="compact or reference."),
     seed: int = typer.Option(3407, "--seed", help="The same seed on the same data gives the same forecast."),

@@ -43,7 +43,7 @@ class Scores:
     """One model's scores at one horizon, all of shape (n,) for the cases that reach it.
 
     ``inside`` is (3, n) for the central 50, 80 and 95%; ``median`` and ``mean`` are log returns;
-    ``failures`` counts paths that hold a candle which cannot trade.
+    ``failures`` counts paths that hold a candle which cannot trade, and answers that were no candles.
     """
 
     crps: Floats
@@ -205,7 +205,12 @@ def _score(windows: Sequence[Window], drawn: Sequence[Paths], actual: Floats, ho
         samples.mean(axis=1),
         metrics.tendency(samples),
         metrics.pit(samples, happened),
-        np.array([failures(drawn[i].prices[:, :horizon], int(starts[k])) for k, i in enumerate(rows)]),
+        np.array(
+            [
+                failures(drawn[i].prices[:, :horizon], int(starts[k])) + drawn[i].failures
+                for k, i in enumerate(rows)
+            ]
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.remote import told
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
 from stockllm.forecaster.windows import Window, label, open_window
@@ -93,11 +94,12 @@ def forecast(
     return [
         LedgerEntry(
             number,
-            store.ledger.get(number),
+            frozen := store.ledger.get(number),
             (
                 *_adapter_warnings(samplers[windows[i].origin], prompt, simulated),
                 *_hindsight_warnings(windows[i], read_until),
                 *_age_warnings(windows[i], evening),
+                *told(frozen.parse_failures, paths),
             ),
         )
         for i, number in known.items()
@@ -239,6 +241,7 @@ def _path_forecast(
         prompt=prompt,
         seed=seed,
         simulated=simulated,
+        parse_failures=drawn.failures,
     )
 
 

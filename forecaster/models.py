@@ -9,6 +9,7 @@
 | ``last`` ``drift`` ``bootstrap`` ``ets`` ``arima`` ``lstm`` ``cnn`` | the other baselines |
 | a folder or a hub id | that Llama model |
 | a folder or a hub id, then ``+NAME`` | that Llama model with an adapter |
+| ``openai:BASE_URL#NAME`` | a model behind an OpenAI-compatible server |
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
 from stockllm.forecaster.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.endpoint import PREFIX, Endpoint
 
 EMBEDDED = "llama"
 NAIVE = "ewma"
@@ -35,13 +37,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A resolved model name. ``base`` is a folder, a hub id, or None for a baseline.
+    """A resolved model name. ``base`` is a folder, a hub id, a server, or None for a baseline.
 
     ``name`` (of the base) and ``adapter`` are what documents and the ledger carry.
     """
 
     name: str
-    base: Path | str | None
+    base: Path | str | Endpoint | None
     adapter: str | None = None
     adapter_dir: Path | None = None
 
@@ -111,6 +113,9 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
     base_name, _, adapter = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("+")
+    if name.startswith(PREFIX):
+        server = Endpoint.parse(name, home)
+        return ModelRef(server.name, server)
     if base_name in BASELINES:
         if adapter:
             raise ModelUnavailable(f"The baseline {base_name} takes no adapter: use {base_name} alone.")
@@ -125,7 +130,8 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     else:
         known = ", ".join([AUTO, EMBEDDED, *BASELINES, *(f"{a.base}+{a.name}" for a in list_adapters(home))])
         raise ModelUnavailable(
-            f"There is no model '{base_name}': name one of {known}, a folder, or a hub id (owner/model)."
+            f"There is no model '{base_name}': name one of {known}, a folder, a hub id (owner/model), or "
+            "openai:BASE_URL#MODEL."
         )
     if not adapter:
         return ModelRef(base_name, base)
@@ -202,7 +208,7 @@ def _read(ref: ModelRef) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def weights_hash(base: Path | str) -> str:
+def weights_hash(base: Path | str | Endpoint) -> str:
     """SHA-256 over a model's or an adapter's weight files, in the order of their names.
 
     A hub id means the files in the local hub cache, downloaded if they are not yet there.
@@ -217,6 +223,11 @@ def weights_hash(base: Path | str) -> str:
 @lru_cache(maxsize=16)
 def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
+    if isinstance(base, Endpoint):
+        raise ModelUnavailable(
+            f"{base.name} is a server, which keeps its weights to itself: name a folder or a hub id here.",
+            zh=f"{base.name} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
+        )
     for path, _, _ in files:
         with open(path, "rb") as handle:
             while block := handle.read(1 << 20):

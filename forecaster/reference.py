@@ -15,6 +15,9 @@ from stockllm.forecaster.prompts import Field, price_text
 from stockllm.forecaster.tries import Choice, Digits, Program, Trie
 from stockllm.market.ticks import limits, round_to_tick, tick
 
+#: A day's volume in an answer is at most this many times the usual.
+VOLUME_SPAN = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -112,7 +115,7 @@ class _ReferenceWords:
 
     def count(self, name: Field, origin: Origin, end: str) -> Digits:
         """A day's volume, value or number of trades."""
-        most = {"Capacity": origin.usual_volume * 64, "Turnover": 10**13}.get(name, 10**8)
+        most = {"Capacity": origin.usual_volume * VOLUME_SPAN, "Turnover": 10**13}.get(name, 10**8)
         key = name, most, end
         if key not in self._counts:
             self._counts[key] = Digits.of(self._tokenizer, self._closing(end), most)

@@ -35,10 +35,14 @@ TOKENS_A_DAY: dict[PromptStyle, int] = {"compact": 12, "reference": 90}
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Sampled futures of one window: ``prices`` (paths, horizon, 4) in hundredths, ``volumes`` in shares."""
+    """Sampled futures of one window: ``prices`` (paths, horizon, 4) in hundredths, ``volumes`` in shares.
+
+    ``failures`` counts answers that were no candles and stand for no path; under a grammar there are none.
+    """
 
     prices: NDArray[np.int64]
     volumes: NDArray[np.int64]
+    failures: int = 0
 
 
 def sample(

@@ -8,6 +8,8 @@
 | ``bootstrap`` | random walk whose moves are drawn from those of the past year |
 | ``ets`` ``arima`` | AutoETS and AutoARIMA of the log price (statsforecast) |
 | ``lstm`` ``cnn`` | small networks trained on the store's own history |
+
+A model behind a server (``openai:BASE_URL#NAME``) is `remote.RemoteSampler`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
+from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
 from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
 
@@ -142,6 +145,10 @@ def sampler_for(
     :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
     :raises NotEnoughHistory: a network without enough days to train on.
     """
+    if isinstance(ref.base, Endpoint):
+        from stockllm.forecaster.remote import RemoteSampler
+
+        return RemoteSampler(ref.base, prompt)
     if ref.base is not None:
         loaded = load_model(ref)
         use = read_calibration(ref.base) if calibrated and prompt == "compact" else None

@@ -199,6 +199,7 @@ class PastForecasts:
             prompt=self.settings.prompt,
             seed=self.settings.seed,
             simulated=self._simulated,
+            parse_failures=drawn.failures,
         )
 
     def _in_ledger(self, window: Window, digest: str) -> PathForecast | None:
