@@ -16,7 +16,10 @@ def day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"'{text}' is no date: write it as YYYY-MM-DD, such as 2026-03-31.") from None
+        raise UsageError(
+            f"'{text}' is no date: write it as YYYY-MM-DD, such as 2026-03-31.",
+            zh=f"'{text}' 不是日期：請寫成 YYYY-MM-DD，例如 2026-03-31。",
+        ) from None
 
 
 def style(text: str) -> PromptStyle:
@@ -25,7 +28,10 @@ def style(text: str) -> PromptStyle:
         return "compact"
     if text == "reference":
         return "reference"
-    raise UsageError(f"There is no prompt style '{text}': choose compact or reference.")
+    raise UsageError(
+        f"There is no prompt style '{text}': choose compact or reference.",
+        zh=f"沒有名為 '{text}' 的提示格式：請選 compact 或 reference。",
+    )
 
 
 def parts(text: str) -> list[str]:
@@ -38,4 +44,6 @@ def whole(text: str, example: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UsageError(f"'{text}' is no whole number: write {example}.") from None
+        raise UsageError(
+            f"'{text}' is no whole number: write {example}.", zh=f"'{text}' 不是整數：請寫成 {example}。"
+        ) from None

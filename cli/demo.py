@@ -92,7 +92,10 @@ def _last_day(given: str) -> date:
     try:
         return date.fromisoformat(given)
     except ValueError as error:
-        raise UsageError(f"--end {given!r} is not a date: write it as 2026-03-31.") from error
+        raise UsageError(
+            f"--end {given!r} is not a date: write it as 2026-03-31.",
+            zh=f"--end {given!r} 不是日期：請寫成 2026-03-31。",
+        ) from error
 
 
 def _demo_home() -> Home:
@@ -132,7 +135,11 @@ def _make_room(home: Home) -> None:
         if not store.simulated and store.bars.last_date() is not None:
             raise StoreError(
                 f"{home.store} holds prices that are not simulated and is not replaced: "
-                "move it away, or set STOCKLLM_HOME to another folder."
+                "move it away, or set STOCKLLM_HOME to another folder.",
+                zh=(
+                    f"{home.store} 裡是非模擬的股價，不會取代：請把它移走，或把 STOCKLLM_HOME 設為其"
+                    "他資料夾。"
+                ),
             )
 
 
@@ -143,7 +150,8 @@ def _describe(home: Home) -> dict[str, Any]:
     with Store.open(home, create=False) as store:
         if not store.simulated:
             raise StoreError(
-                f"{home.store} is no demo store: move it away, or set STOCKLLM_HOME to another folder."
+                f"{home.store} is no demo store: move it away, or set STOCKLLM_HOME to another folder.",
+                zh=f"{home.store} 不是試用資料庫：請把它移走，或把 STOCKLLM_HOME 設為其他資料夾。",
             )
         spans = {code: store.bars.span(code) for code in store.bars.codes()}
         known = [span for span in spans.values() if span]

@@ -68,7 +68,9 @@ def evaluate(
     from stockllm.forecaster.evaluate import evaluate as run
 
     if report is not None and report.exists() and not report.is_dir():
-        raise UsageError(f"{report} is a file: --report names a folder.")
+        raise UsageError(
+            f"{report} is a file: --report names a folder.", zh=f"{report} 是檔案：--report 要指定資料夾。"
+        )
     first, last, style = arguments.day(start), arguments.day(end), arguments.style(prompt)
     horizons = tuple(sorted({arguments.whole(part, "--horizon 1,5,20") for part in arguments.parts(horizon)}))
     store, settings = open_store()

@@ -38,9 +38,15 @@ def import_(
 
     for given in paths:  # before anything is touched
         if not given.strip():
-            raise UsageError("A path is empty; nothing was imported: name a file or a folder.")
+            raise UsageError(
+                "A path is empty; nothing was imported: name a file or a folder.",
+                zh="有一個路徑是空的，沒有匯入任何內容：請指定檔案或資料夾。",
+            )
         if not os.path.exists(given):
-            raise ImportFailed(f"There is no file or folder {given}; nothing was imported: check the path.")
+            raise ImportFailed(
+                f"There is no file or folder {given}; nothing was imported: check the path.",
+                zh=f"沒有 {given} 這個檔案或資料夾，沒有匯入任何內容：請檢查路徑。",
+            )
     with store_to_fill() as (store, settings):
         reports = import_paths(store, [Path(path) for path in paths], counter)
         simulated = store.simulated

@@ -46,7 +46,10 @@ def refresh(
 
     steps = arguments.parts(only)
     if only and not steps:  # none named is not all of them
-        raise UsageError(f"--only '{only}' names no step: choose among {', '.join(STEP_NAMES)}.")
+        raise UsageError(
+            f"--only '{only}' names no step: choose among {', '.join(STEP_NAMES)}.",
+            zh=f"--only '{only}' 沒有指定步驟：請從 {', '.join(STEP_NAMES)} 中選擇。",
+        )
     start = arguments.day(since) if since else None
     store, settings = open_store(create=True)
     language = settings.language
@@ -88,7 +91,11 @@ def refresh(
     if behind:
         raise Incomplete(
             f"Not everything could be done ({', '.join(behind)}): what is missing is asked for by the next "
-            "refresh, and 'stockllm health' says what it is."
+            "refresh, and 'stockllm health' says what it is.",
+            zh=(
+                f"有些步驟沒有完成（{', '.join(behind)}）：下次更新會再要求缺少的部分，'"
+                "stockllm health' 會說明是什麼。"
+            ),
         )
 
 

@@ -189,7 +189,8 @@ def _companies(
         if not found:
             raise UsageError(
                 "No company shows a buy or a sell point on the last day of the training data; name companies "
-                "with --company-list-file."
+                "with --company-list-file.",
+                zh="訓練資料的最後一天沒有公司出現買點或賣點：請用 --company-list-file 指定公司。",
             )
     return list(found.values())
 
@@ -212,7 +213,10 @@ def _import(store: Store, folder: Path, company_list: Path | None) -> None:
     from stockllm.data.errors import ImportFailed
 
     if not folder.exists():
-        raise ImportFailed(f"There is no folder {folder}; nothing was imported: check --data-dir.")
+        raise ImportFailed(
+            f"There is no folder {folder}; nothing was imported: check --data-dir.",
+            zh=f"沒有資料夾 {folder}，沒有匯入任何內容：請檢查 --data-dir。",
+        )
     if company_list is not None:
         check_company_list(company_list, store, folder)
     reports = import_path(store, folder)
@@ -226,13 +230,17 @@ def _import(store: Store, folder: Path, company_list: Path | None) -> None:
 def _first_day(year: int | None, month: int | None) -> date | None:
     if year is None:
         if month is not None:
-            raise UsageError("--month needs --year: together they name the first month of data to use.")
+            raise UsageError(
+                "--month needs --year: together they name the first month of data to use.",
+                zh="--month 需要搭配 --year：兩者指定資料的第一個月。",
+            )
         return None
     try:
         return date(year, 1 if month is None else month, 1)
     except ValueError:
         raise UsageError(
-            f"--year {year} --month {month} is no month; write it as --year 2025 --month 1."
+            f"--year {year} --month {month} is no month; write it as --year 2025 --month 1.",
+            zh=f"--year {year} --month {month} 不是月份：請寫成 --year 2025 --month 1。",
         ) from None
 
 
@@ -242,7 +250,10 @@ def _day(given: str) -> date | None:
     try:
         return date.fromisoformat(given)
     except ValueError:
-        raise UsageError(f"--validation-from {given!r} is not a date: write it as 2026-03-31.") from None
+        raise UsageError(
+            f"--validation-from {given!r} is not a date: write it as 2026-03-31.",
+            zh=f"--validation-from {given!r} 不是日期：請寫成 2026-03-31。",
+        ) from None
 
 
 def _show_result(info: AdapterInfo, language: str) -> None:

@@ -40,7 +40,8 @@ def _listed(store: Store) -> list[str]:
     codes = [code for code in store.bars.codes() if code in listed]
     if not codes:
         raise NotEnoughHistory(
-            "The store holds no prices of the listed companies: bring some in with 'stockllm import PATH'."
+            "The store holds no prices of the listed companies: bring some in with 'stockllm import PATH'.",
+            zh="資料庫沒有上市公司的股價：請用 'stockllm import PATH' 匯入。",
         )
     return codes
 
@@ -54,7 +55,8 @@ def _held_out(store: Store, models: Sequence[str]) -> list[str]:
     if not held:
         raise NotEnoughHistory(
             "None of the companies held out of these models' training has prices here: "
-            "import some, or name codes."
+            "import some, or name codes.",
+            zh="這些模型訓練時保留的公司在這裡都沒有股價：請匯入一些，或指定代號。",
         )
     return sorted(held)
 

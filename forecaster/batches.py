@@ -50,7 +50,8 @@ class Batches:
         self.is_history = np.arange(len(self.series)) >= len(recent)
         if not self.series:
             raise NotEnoughHistory(
-                f"No company has the {SHORTEST} days that pretraining needs; import more history."
+                f"No company has the {SHORTEST} days that pretraining needs; import more history.",
+                zh=f"沒有任何公司有預訓練所需的 {SHORTEST} 天：請匯入更多歷史。",
             )
         # The first days share a start value taken from themselves: leave them out.
         self.encoded = [encode(s)[WARM_UP:] for s in self.series]

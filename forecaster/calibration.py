@@ -97,7 +97,11 @@ def read_calibration(base: Path | str | None) -> Calibration | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(
             f"{base / CALIBRATION_FILE} cannot be read ({error}): fit it anew with 'stockllm calibrate', or "
-            "remove it."
+            "remove it.",
+            zh=(
+                f"{base / CALIBRATION_FILE} 無法讀取（{error}）：請用 'stockllm calibrate' 重新"
+                "擬合，或刪除它。"
+            ),
         ) from error
 
 

@@ -51,18 +51,36 @@ class Request:
     def check(self) -> None:
         """UsageError for what cannot be evaluated."""
         if self.start > self.end:
-            raise UsageError(f"The period ends on {self.end}, before it starts on {self.start}.")
+            raise UsageError(
+                f"The period ends on {self.end}, before it starts on {self.start}.",
+                zh=f"期間的結束日 {self.end} 早於開始日 {self.start}。",
+            )
         if not self.models:
-            raise UsageError("No model was named: pass --models llama,ewma or others.")
+            raise UsageError(
+                "No model was named: pass --models llama,ewma or others.",
+                zh="沒有指定模型：請用 --models llama,ewma 或其他。",
+            )
         if not self.horizons or not all(1 <= h <= LONGEST_HORIZON for h in self.horizons):
             given = ", ".join(map(str, self.horizons)) or "none"
-            raise UsageError(f"Horizons are 1 to {LONGEST_HORIZON} trading days, not {given}.")
+            raise UsageError(
+                f"Horizons are 1 to {LONGEST_HORIZON} trading days, not {given}.",
+                zh=f"預測天數為 1 到 {LONGEST_HORIZON} 個交易日，而不是 {given}。",
+            )
         if not 2 <= self.paths <= 10_000:
-            raise UsageError(f"The number of paths is 2 to 10,000, not {self.paths}: one path has no width.")
+            raise UsageError(
+                f"The number of paths is 2 to 10,000, not {self.paths}: one path has no width.",
+                zh=f"路徑數為 2 到 10,000，而不是 {self.paths}：一條路徑沒有寬度。",
+            )
         if self.stride < 1:
-            raise UsageError(f"The stride is 1 or more evenings, not {self.stride}.")
+            raise UsageError(
+                f"The stride is 1 or more evenings, not {self.stride}.",
+                zh=f"間隔為 1 個晚上以上，而不是 {self.stride}。",
+            )
         if not 0 <= self.seed < 2**32:
-            raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {self.seed}.")
+            raise UsageError(
+                f"The seed is a whole number from 0 to 4294967295, not {self.seed}.",
+                zh=f"種子為 0 到 4294967295 的整數，而不是 {self.seed}。",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +136,12 @@ def gather(store: Store, request: Request) -> Cases:
         raise NotEnoughHistory(
             f"No company can be forecast from {request.start} to {request.end}: prices end on "
             f"{last or 'no day at all'}, and a forecast reads {WARM_UP + 1} days before it; choose another "
-            "period or import more."
+            "period or import more.",
+            zh=(
+                f"從 {request.start} 到 {request.end} 沒有公司可以預測：股價到 "
+                f"{last or '（無）'} 為止，而一次預測要讀之前的 {WARM_UP + 1} 天；請換一段期間或"
+                "匯入更多。"
+            ),
         )
     evenings = sorted({series.dates[index] for _, series, index in found})
     chosen = set(evenings[:: request.stride])
@@ -163,7 +186,11 @@ def _cases(
         if not count:
             raise UsageError(
                 f"No forecast of {horizon} days fits between {request.start} and {request.end}: "
-                "choose a longer period or a shorter horizon."
+                "choose a longer period or a shorter horizon.",
+                zh=(
+                    f"{request.start} 到 {request.end} 之間容不下 {horizon} 天的預測：請換較長的期間"
+                    "或較短的天數。"
+                ),
             )
     origins = np.array([window.origin.toordinal() for window in windows])
     closes = np.array([window.history.close[-1] for window in windows])

@@ -54,15 +54,25 @@ def check_target(target: Path) -> None:
     if target.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"A chart cannot be written as {target.name!r}; "
-            f"end the file's name in one of {', '.join(SUFFIXES)}."
+            f"end the file's name in one of {', '.join(SUFFIXES)}.",
+            zh=f"無法把圖寫成 {target.name!r}：檔名請以 {', '.join(SUFFIXES)} 之一結尾。",
         )
     folder = target.parent
     if not folder.is_dir():
-        raise UsageError(f"The folder {folder} for the chart does not exist; create it or name another.")
+        raise UsageError(
+            f"The folder {folder} for the chart does not exist; create it or name another.",
+            zh=f"放圖的資料夾 {folder} 不存在：請建立它，或指定其他資料夾。",
+        )
     if target.is_dir():
-        raise UsageError(f"{target} is a folder, not a file to draw the chart to; name a file in it.")
+        raise UsageError(
+            f"{target} is a folder, not a file to draw the chart to; name a file in it.",
+            zh=f"{target} 是資料夾，不是可以畫圖的檔案：請指定其中的檔名。",
+        )
     if not os.access(folder, os.W_OK):
-        raise StockllmError(f"The chart cannot be written to {folder}; name a folder you may write to.")
+        raise StockllmError(
+            f"The chart cannot be written to {folder}; name a folder you may write to.",
+            zh=f"圖無法寫入 {folder}：請指定可寫入的資料夾。",
+        )
 
 
 def draw(
@@ -95,7 +105,8 @@ def draw(
         until = f" up to {forecast.as_of}" if forecast is not None else ""
         raise NotEnoughHistory(
             f"{company.code} has no prices{until}, so there is no chart to draw; "
-            "bring some in with 'stockllm import PATH'."
+            "bring some in with 'stockllm import PATH'.",
+            zh=f"{company.code} 沒有股價，無圖可畫：請用 'stockllm import PATH' 匯入。",
         )
     lettering = lettering_for(language, company)
     picture = _render(_scene(series, shown, forecast, past), company, lettering, simulated, up_colour, target)
@@ -359,5 +370,6 @@ def _write_whole(target: Path, picture: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise StockllmError(
             f"The chart cannot be written to {target} ({error.strerror}); "
-            "free some space or name another place."
+            "free some space or name another place.",
+            zh=f"圖無法寫入 {target}（{error.strerror}）：請騰出空間，或指定其他地方。",
         ) from error

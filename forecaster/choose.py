@@ -45,7 +45,10 @@ def choose_stocks(store: Store, n: int, seed: int, as_of: date | None = None) ->
     Raises UsageError for n below 1.
     """
     if n < 1:
-        raise UsageError(f"--choose-stock needs a number of at least 1, not {n}.")
+        raise UsageError(
+            f"--choose-stock needs a number of at least 1, not {n}.",
+            zh=f"--choose-stock 至少要 1，而不是 {n}。",
+        )
     sides: dict[str, list[str]] = {"buy": [], "sell": []}
     codes = sorted(store.bars.codes())
     for code in codes:

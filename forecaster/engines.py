@@ -62,11 +62,15 @@ def choose_engine(name: str) -> Engine:
     :raises UsageError: for an unknown name, or Unsloth where it is not installed.
     """
     if name not in ENGINES:
-        raise UsageError(f"There is no engine {name!r}; choose one of {', '.join(ENGINES)}.")
+        raise UsageError(
+            f"There is no engine {name!r}; choose one of {', '.join(ENGINES)}.",
+            zh=f"沒有名為 {name!r} 的訓練引擎：請從 {', '.join(ENGINES)} 中選擇。",
+        )
     installed = find_spec("unsloth") is not None
     if name == "unsloth" and not installed:
         raise UsageError(
-            "Unsloth is not installed: run `pip install 'stockllm[unsloth]'`, or train with --engine peft."
+            "Unsloth is not installed: run `pip install 'stockllm[unsloth]'`, or train with --engine peft.",
+            zh=("沒有安裝 Unsloth：請執行 `pip install 'stockllm[unsloth]'`，或用 --engine peft 訓練。"),
         )
     return "unsloth" if installed and name != "peft" else "peft"
 
@@ -77,9 +81,15 @@ def refuse_quantised(load_in_4bit: bool, load_in_8bit: bool) -> None:
         return
     flag = "--load-in-4bit" if load_in_4bit else "--load-in-8bit"
     if not _cuda():
-        raise UsageError(f"{flag} needs a CUDA device and this machine has none; leave the flag out.")
+        raise UsageError(
+            f"{flag} needs a CUDA device and this machine has none; leave the flag out.",
+            zh=f"{flag} 需要 CUDA 裝置，而本機沒有：請不要用這個旗標。",
+        )
     if find_spec("bitsandbytes") is None:
-        raise UsageError(f"{flag} needs bitsandbytes: install it with `pip install bitsandbytes`.")
+        raise UsageError(
+            f"{flag} needs bitsandbytes: install it with `pip install bitsandbytes`.",
+            zh=f"{flag} 需要 bitsandbytes：請用 `pip install bitsandbytes` 安裝。",
+        )
 
 
 def optimiser(wanted: str) -> tuple[str, str]:
@@ -90,7 +100,10 @@ def optimiser(wanted: str) -> tuple[str, str]:
     from transformers.training_args import OptimizerNames
 
     if wanted not in [name.value for name in OptimizerNames]:
-        raise UsageError(f"There is no optimiser {wanted!r}; adamw_torch and adamw_8bit are the usual ones.")
+        raise UsageError(
+            f"There is no optimiser {wanted!r}; adamw_torch and adamw_8bit are the usual ones.",
+            zh=f"沒有名為 {wanted!r} 的最佳化器：常用的是 adamw_torch 與 adamw_8bit。",
+        )
     if not ("8bit" in wanted or "paged" in wanted):
         return wanted, ""
     if _cuda() and find_spec("bitsandbytes") is not None:
@@ -220,7 +233,8 @@ def ensure_chat(tokenizer: Any, base: str | Path) -> None:
     if tokenizer.chat_template is None:
         if "<|start_header_id|>" not in known:
             raise ModelUnavailable(
-                f"The model {base} has no chat template and is no Llama 3; choose an instruction-tuned model."
+                f"The model {base} has no chat template and is no Llama 3; choose an instruction-tuned model.",
+                zh=f"模型 {base} 沒有對話範本，也不是 Llama 3：請選擇經過指令微調的模型。",
             )
         tokenizer.chat_template = CHAT_TEMPLATE
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:

@@ -181,7 +181,11 @@ def _refuse_seen(name: str, ref: ModelRef, request: Request, simulated: bool) ->
     if seen and not request.force:
         raise UsageError(
             f"{name} was trained on days up to {limit.day}, so a period from {request.start} on is no test "
-            "of it: start later, or pass --force and have its figures marked as seen."
+            "of it: start later, or pass --force and have its figures marked as seen.",
+            zh=(
+                f"{name} 的訓練讀過 {limit.day} 為止的資料，從 {request.start} 開始的期間不能測"
+                "試它：請晚一點開始，或用 --force 並把數字標為看過。"
+            ),
         )
     return seen
 

@@ -124,7 +124,8 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
         ]
     except OSError as error:
         raise StockllmError(
-            f"The report cannot be written to {folder} ({error.strerror}): name another folder."
+            f"The report cannot be written to {folder} ({error.strerror}): name another folder.",
+            zh=f"報告無法寫入 {folder}（{error.strerror}）：請指定其他資料夾。",
         ) from error
 
 

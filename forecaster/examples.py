@@ -128,7 +128,11 @@ def draw(
     if seen and not rows:
         raise UsageError(
             f"None of {seen} windows fits into --max-seq-length {max_tokens}: the shortest takes {shortest} "
-            "tokens; raise it, or choose shorter tasks or the compact prompt."
+            "tokens; raise it, or choose shorter tasks or the compact prompt.",
+            zh=(
+                f"{seen} 個視窗沒有一個放得進 --max-seq-length {max_tokens}：最短的要 {shortest}"
+                " 個詞元；請提高上限，或選較短的任務、精簡的提示。"
+            ),
         )
     return Drawn(rows, total, seen, dict(too_long))
 

@@ -124,11 +124,19 @@ def forecastable(
 
 def _check(horizon: int, paths: int, seed: int) -> None:
     if not 1 <= horizon <= LONGEST_HORIZON:
-        raise UsageError(f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {horizon}.")
+        raise UsageError(
+            f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {horizon}.",
+            zh=f"預測天數為 1 到 {LONGEST_HORIZON} 個交易日，而不是 {horizon}。",
+        )
     if not 1 <= paths <= 10_000:
-        raise UsageError(f"The number of paths is 1 to 10,000, not {paths}.")
+        raise UsageError(
+            f"The number of paths is 1 to 10,000, not {paths}.", zh=f"路徑數為 1 到 10,000，而不是 {paths}。"
+        )
     if not 0 <= seed < 2**32:
-        raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {seed}.")
+        raise UsageError(
+            f"The seed is a whole number from 0 to 4294967295, not {seed}.",
+            zh=f"種子為 0 到 4294967295 的整數，而不是 {seed}。",
+        )
 
 
 def _window(
@@ -137,7 +145,8 @@ def _window(
     if not len(series):
         until = "" if as_of is None else f" up to {as_of}"
         raise NotEnoughHistory(
-            f"There are no prices of {label(company)}{until}: bring some in with 'stockllm import PATH'."
+            f"There are no prices of {label(company)}{until}: bring some in with 'stockllm import PATH'.",
+            zh=f"沒有 {label(company)} 的股價：請用 'stockllm import PATH' 匯入。",
         )
     past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[prompt], len(series)))
     return open_window(series, company, past, dates)

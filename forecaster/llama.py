@@ -34,7 +34,8 @@ class SharedPrompts:
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], paths: int, room: int) -> None:
         if model.config.model_type != "llama":
             raise ModelUnavailable(
-                f"Only Llama models can be sampled, and this is a {model.config.model_type}: choose another."
+                f"Only Llama models can be sampled, and this is a {model.config.model_type}: choose another.",
+                zh=f"只有 Llama 模型可以取樣，而這是 {model.config.model_type}：請換一個。",
             )
         self.model, self.paths, self.room = model, paths, room
         self.count = len(prompts)

@@ -82,7 +82,8 @@ def base_model_dir() -> Path:
     if not (folder / "model.safetensors").is_file():
         raise ModelUnavailable(
             f"The embedded base model is missing from {folder}: install stockllm again, or train one "
-            "with 'stockllm pretrain'."
+            "with 'stockllm pretrain'.",
+            zh=(f"{folder} 裡沒有內建的基礎模型：請重新安裝 stockllm，或用 'stockllm pretrain' 訓練一個。"),
         )
     return folder
 
@@ -118,7 +119,10 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         return ModelRef(server.name, server)
     if base_name in BASELINES:
         if adapter:
-            raise ModelUnavailable(f"The baseline {base_name} takes no adapter: use {base_name} alone.")
+            raise ModelUnavailable(
+                f"The baseline {base_name} takes no adapter: use {base_name} alone.",
+                zh=f"基準模型 {base_name} 不用轉接器：請單獨使用 {base_name}。",
+            )
         return ModelRef(base_name, None)
     base: Path | str
     if base_name == EMBEDDED:
@@ -131,7 +135,8 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         known = ", ".join([AUTO, EMBEDDED, *BASELINES, *(f"{a.base}+{a.name}" for a in list_adapters(home))])
         raise ModelUnavailable(
             f"There is no model '{base_name}': name one of {known}, a folder, a hub id (owner/model), or "
-            "openai:BASE_URL#MODEL."
+            "openai:BASE_URL#MODEL.",
+            zh=(f"沒有名為 '{base_name}' 的模型：請指定 {known}、資料夾，或模型庫代號（owner/model）。"),
         )
     if not adapter:
         return ModelRef(base_name, base)
@@ -140,7 +145,10 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         names = ", ".join(a.name for a in list_adapters(home)) or "none yet"
         raise ModelUnavailable(
             f"There is no adapter '{adapter}' in {home.adapters} (there: {names}): "
-            "train one with 'stockllm train'."
+            "train one with 'stockllm train'.",
+            zh=(
+                f"{home.adapters} 裡沒有轉接器 '{adapter}'（現有：{names}）：請用 'stockllm train' 訓練一個。"
+            ),
         )
     return ModelRef(base_name, base, adapter, folder)
 
@@ -170,7 +178,11 @@ def _load(ref: ModelRef, model_hash: str, adapter_hash: str | None) -> LoadedMod
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelUnavailable(
             f"The model {ref.name} cannot be loaded ({cause}): pass the folder of one that transformers can "
-            f"load as --model, or use --model {EMBEDDED}, which is always here."
+            f"load as --model, or use --model {EMBEDDED}, which is always here.",
+            zh=(
+                f"模型 {ref.name} 無法載入（{cause}）：請用 --model 指定 transformers 能載入的資"
+                f"料夾，或用一直都在的 --model {EMBEDDED}。"
+            ),
         ) from error
     ensure_chat(tokenizer, ref.name)
     return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card)
@@ -182,12 +194,17 @@ def _card_for(ref: ModelRef, adapter_dir: Path, model_hash: str) -> Card:
         card = read_card(adapter_dir)
     except (OSError, ValueError) as error:
         raise ModelUnavailable(
-            f"The adapter {ref.adapter} has no card that can be read ({error}): train it again."
+            f"The adapter {ref.adapter} has no card that can be read ({error}): train it again.",
+            zh=f"轉接器 {ref.adapter} 沒有可讀取的卡片（{error}）：請重新訓練。",
         ) from error
     if card.base_hash != model_hash:
         raise ModelUnavailable(
             f"The adapter {ref.adapter} was trained on other weights of {card.base} than {ref.name} has: "
-            "train it again on this base, or name the base it was made for."
+            "train it again on this base, or name the base it was made for.",
+            zh=(
+                f"轉接器 {ref.adapter} 訓練時的 {card.base} 權重與 {ref.name} 不同：請用這個基礎"
+                "模型重新訓練，或指定它原本的基礎模型。"
+            ),
         )
     return card
 
@@ -216,7 +233,10 @@ def weights_hash(base: Path | str | Endpoint) -> str:
     folder = base if isinstance(base, Path) else _snapshot(base)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelUnavailable(f"There are no weights in {folder}: give a folder with a safetensors file.")
+        raise ModelUnavailable(
+            f"There are no weights in {folder}: give a folder with a safetensors file.",
+            zh=f"{folder} 裡沒有權重：請給有 safetensors 檔的資料夾。",
+        )
     return _hash_files(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 
@@ -251,5 +271,9 @@ def _snapshot(hub_id: str) -> Path:
     except Exception as error:
         raise ModelUnavailable(
             f"The model {hub_id} cannot be reached: connect to the hub once, or download it to a folder and "
-            f"pass that folder as --model; --model {EMBEDDED} is always here."
+            f"pass that folder as --model; --model {EMBEDDED} is always here.",
+            zh=(
+                f"連不到模型 {hub_id}：請連線到模型庫一次，或下載到資料夾並用 --model 指定；"
+                f"--model {EMBEDDED} 一直都在。"
+            ),
         ) from error

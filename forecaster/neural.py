@@ -123,7 +123,11 @@ def gather(market: Sequence[Series], until: date) -> Examples:
     if len(slots) < FEWEST_WINDOWS:
         raise NotEnoughHistory(
             f"A network needs {FEWEST_WINDOWS} windows to learn from and there are {len(slots)} up to "
-            f"{until}: import more history, or use another baseline such as ewma."
+            f"{until}: import more history, or use another baseline such as ewma.",
+            zh=(
+                f"神經網路需要 {FEWEST_WINDOWS} 個視窗學習，而到 {until} 為止只有 {len(slots)} "
+                "個：請匯入更多歷史，或用 ewma 等其他基準。"
+            ),
         )
     if len(slots) > MOST_WINDOWS:
         chosen = np.random.default_rng(SEED).choice(len(slots), MOST_WINDOWS, replace=False)

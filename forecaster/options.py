@@ -81,10 +81,14 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not self.codes:
             raise UsageError(
-                "No company to train on: name some with --company-list-file, or let --choose-stock choose."
+                "No company to train on: name some with --company-list-file, or let --choose-stock choose.",
+                zh=("沒有指定要訓練的公司：請用 --company-list-file 指定，或由 --choose-stock 挑選。"),
             )
         if not self.tasks:
-            raise UsageError("No task to train on: give some as past/future days, as in --tasks 1/1,20/5.")
+            raise UsageError(
+                "No task to train on: give some as past/future days, as in --tasks 1/1,20/5.",
+                zh="沒有訓練任務：請寫成過去／未來天數，例如 --tasks 1/1,20/5。",
+            )
         self._check_numbers()
         self._check_words()
 
@@ -102,21 +106,42 @@ class TrainOptions:
         ):
             value = getattr(self, name)
             if value is not None and value < low:
-                raise UsageError(f"{_flag(name)} is {value} and must be at least {low}.")
+                raise UsageError(
+                    f"{_flag(name)} is {value} and must be at least {low}.",
+                    zh=f"{_flag(name)} 是 {value}，至少要 {low}。",
+                )
         if not 0 <= self.lora_dropout < 1:
-            raise UsageError(f"--lora-dropout is {self.lora_dropout} and must lie in 0 to 1, 1 excluded.")
+            raise UsageError(
+                f"--lora-dropout is {self.lora_dropout} and must lie in 0 to 1, 1 excluded.",
+                zh=f"--lora-dropout 是 {self.lora_dropout}，須在 0 到 1 之間，不含 1。",
+            )
         if not (0 < self.learning_rate < math.inf):
-            raise UsageError(f"--learning-rate is {self.learning_rate} and must be above 0, as in 2e-4.")
+            raise UsageError(
+                f"--learning-rate is {self.learning_rate} and must be above 0, as in 2e-4.",
+                zh=f"--learning-rate 是 {self.learning_rate}，須大於 0，例如 2e-4。",
+            )
         if not (0 <= self.weight_decay < math.inf):
-            raise UsageError(f"--weight-decay is {self.weight_decay} and must be 0 or more.")
+            raise UsageError(
+                f"--weight-decay is {self.weight_decay} and must be 0 or more.",
+                zh=f"--weight-decay 是 {self.weight_decay}，須為 0 以上。",
+            )
         if self.num_epochs is not None and not (0 < self.num_epochs < math.inf):
-            raise UsageError(f"--num-epochs is {self.num_epochs} and must be above 0.")
+            raise UsageError(
+                f"--num-epochs is {self.num_epochs} and must be above 0.",
+                zh=f"--num-epochs 是 {self.num_epochs}，須大於 0。",
+            )
         if self.max_steps is not None and self.max_steps < 1 and self.max_steps != -1:
-            raise UsageError(f"--max-steps is {self.max_steps} and must be at least 1 (or -1 for no limit).")
+            raise UsageError(
+                f"--max-steps is {self.max_steps} and must be at least 1 (or -1 for no limit).",
+                zh=f"--max-steps 是 {self.max_steps}，至少要 1（-1 為不限）。",
+            )
 
     def _check_words(self) -> None:
         if self.load_in_4bit and self.load_in_8bit:
-            raise UsageError("--load-in-4bit and --load-in-8bit exclude each other; choose one.")
+            raise UsageError(
+                "--load-in-4bit and --load-in-8bit exclude each other; choose one.",
+                zh="--load-in-4bit 與 --load-in-8bit 不能並用：請擇一。",
+            )
         for name, known in (
             ("engine", ENGINES),
             ("prompt", get_args(PromptStyle)),
@@ -125,19 +150,28 @@ class TrainOptions:
         ):
             value = getattr(self, name)
             if value not in known:
-                raise UsageError(f"{_flag(name)} {value!r} is not known; choose one of {', '.join(known)}.")
+                raise UsageError(
+                    f"{_flag(name)} {value!r} is not known; choose one of {', '.join(known)}.",
+                    zh=f"{_flag(name)} 沒有 {value!r} 這個值：請從 {', '.join(known)} 中選擇。",
+                )
         if self.report_to not in ("tensorboard", "none") and find_spec(self.report_to) is None:
             raise UsageError(
-                f"--report-to {self.report_to} needs the package of that name; install it, or leave it out."
+                f"--report-to {self.report_to} needs the package of that name; install it, or leave it out.",
+                zh=f"--report-to {self.report_to} 需要同名的套件：請安裝它，或不用這個旗標。",
             )
         if self.with_news and self.prompt == "compact":
             raise UsageError(
-                "The compact prompt has no place for news; add --prompt reference to --with-news."
+                "The compact prompt has no place for news; add --prompt reference to --with-news.",
+                zh="精簡提示放不下新聞：--with-news 請加上 --prompt reference。",
             )
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(
                 f"{self.name!r} cannot name an adapter: use letters, digits, dots, dashes and underscores, "
-                "64 at most."
+                "64 at most.",
+                zh=(
+                    f"{self.name!r} 不能當轉接器的名稱：請用英文字母、數字、點、連字號與底線，最多 "
+                    "64 個字元。"
+                ),
             )
 
     @property

@@ -76,7 +76,11 @@ def begun(run: Run, base_hash: str) -> Plan | None:
     if document["base_hash"] != base_hash:
         raise ModelUnavailable(
             f"The base model {document['base']} has changed since the training {run.name!r} began; "
-            f"remove {run.folder} to start anew."
+            f"remove {run.folder} to start anew.",
+            zh=(
+                f"基礎模型 {document['base']} 在訓練 {run.name!r} 開始後已改變：請刪除 "
+                f"{run.folder} 重新開始。"
+            ),
         )
     return Plan(examples.read(run.examples), examples.read(run.validation), document)
 

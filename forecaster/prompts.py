@@ -53,7 +53,8 @@ def parse_fields(text: str) -> tuple[Field, ...]:
     names = {part.strip().lower() for part in text.split(",") if part.strip()}
     if not names or names - known.keys():
         raise UsageError(
-            f"'{text}' does not name prompt fields; choose some of {', '.join(ALL_FIELDS)}, with commas."
+            f"'{text}' does not name prompt fields; choose some of {', '.join(ALL_FIELDS)}, with commas.",
+            zh=f"'{text}' 不是提示欄位：請從 {', '.join(ALL_FIELDS)} 中選擇，以逗號分隔。",
         )
     return tuple(field for name, field in known.items() if name in names)
 
@@ -163,7 +164,8 @@ def _reference_value(series: Series, i: int, name: Field) -> str:
             if column is None or not np.isfinite(column[i]):
                 raise UsageError(
                     f"{name} of {series.code} is not known for {series.dates[i]}: "
-                    f"leave {name} out of the fields."
+                    f"leave {name} out of the fields.",
+                    zh=f"{series.code} 在 {series.dates[i]} 的 {name} 未知：請不要把 {name} 放進欄位。",
                 )
             return str(int(column[i]))
 

@@ -45,7 +45,8 @@ def reference_grammar(
     """
     if "Close" not in fields:
         raise ModelUnavailable(
-            "This adapter's prompt fields lack Close, so its answers are no candles: train one with Close."
+            "This adapter's prompt fields lack Close, so its answers are no candles: train one with Close.",
+            zh="這個轉接器的提示欄位沒有 Close，回答不成 K 線：請用 Close 訓練一個。",
         )
     words = _ReferenceWords(tokenizer, origins)
     horizon = len(origins[0].dates)
@@ -144,7 +145,8 @@ class _ReferenceWords:
         ids = self._tokenizer.encode(end, add_special_tokens=False)
         if len(ids) != 1:
             raise ModelUnavailable(
-                f"This model's tokenizer has no single token for {end!r}: choose a Llama-3 model."
+                f"This model's tokenizer has no single token for {end!r}: choose a Llama-3 model.",
+                zh=f"這個模型的分詞器沒有對應 {end!r} 的單一詞元：請選擇 Llama-3 模型。",
             )
         return int(ids[0])
 

@@ -97,7 +97,11 @@ class Run:
         except OSError as error:
             raise StoreError(
                 f"The run's folder {self.folder} cannot be written ({error.strerror}); free it, or choose "
-                "another with --output-dir."
+                "another with --output-dir.",
+                zh=(
+                    f"訓練的資料夾 {self.folder} 無法寫入（{error.strerror}）：請處理它，或用 "
+                    "--output-dir 另選。"
+                ),
             ) from error
         with file:
             _lock(file.fileno(), self)
@@ -123,7 +127,10 @@ def latest_unfinished(runs: Path) -> Run:
     """The unfinished run that was touched last; UsageError where there is none."""
     found = [Run(folder, document["name"]) for folder, document in _unfinished(runs)]
     if not found:
-        raise UsageError("There is no unfinished training to resume; start one with `stockllm train`.")
+        raise UsageError(
+            "There is no unfinished training to resume; start one with `stockllm train`.",
+            zh="沒有未完成的訓練可以接續：請用 `stockllm train` 開始一個。",
+        )
     return found[-1]
 
 
@@ -131,7 +138,10 @@ def in_folder(folder: Path) -> Run:
     """The unfinished run that lies in ``folder``; UsageError where there is none."""
     run = Run(folder, _document(folder).get("name", ""))
     if not run.unfinished():
-        raise UsageError(f"There is no unfinished training in {folder}; leave --resume out to start one.")
+        raise UsageError(
+            f"There is no unfinished training in {folder}; leave --resume out to start one.",
+            zh=f"{folder} 裡沒有未完成的訓練：要開始新的，請不要用 --resume。",
+        )
     return run
 
 
@@ -140,7 +150,10 @@ def named(runs: Path, name: str) -> Run:
     run = Run(runs / name, name)
     if not run.unfinished():
         known = ", ".join(d["name"] for _, d in _unfinished(runs)) or "none"
-        raise UsageError(f"There is no unfinished training called {name!r}; unfinished are: {known}.")
+        raise UsageError(
+            f"There is no unfinished training called {name!r}; unfinished are: {known}.",
+            zh=f"沒有名為 {name!r} 的未完成訓練；未完成的有：{known}。",
+        )
     return run
 
 
@@ -180,5 +193,6 @@ def _lock(descriptor: int, run: Run) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UsageError(
-            f"Another process is training {run.name!r} right now; wait for it, or choose another --name."
+            f"Another process is training {run.name!r} right now; wait for it, or choose another --name.",
+            zh=f"另一個程序正在訓練 {run.name!r}：請等它結束，或換一個 --name。",
         ) from error

@@ -97,7 +97,11 @@ def _fits(model: Any, prompts: Sequence[Sequence[int]], answer: int) -> None:
     if needed > known:
         raise UsageError(
             f"This forecast can take {needed:,} tokens and the model reads {known:,}: "
-            "ask for a shorter --horizon, or use --prompt compact."
+            "ask for a shorter --horizon, or use --prompt compact.",
+            zh=(
+                f"這個預測可能要 {needed:,} 個詞元，而模型能讀 {known:,} 個：請要求較短的 "
+                "--horizon，或用 --prompt compact。"
+            ),
         )
 
 

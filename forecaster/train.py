@@ -63,7 +63,10 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     refuse_quantised(options.load_in_4bit, options.load_in_8bit)
     base = resolve_model(options.base, store.home)
     if base.base is None or base.adapter is not None:
-        raise UsageError(f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.")
+        raise UsageError(
+            f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.",
+            zh=f"{options.base} 不是可訓練的基礎模型：請指定一個，例如 {EMBEDDED}。",
+        )
     run = _open_run(store, options)
     goes_on = run.unfinished()
     split, sources = Split(), Sources()
@@ -146,7 +149,10 @@ def split_of(
     days = [day for day in store.bars.traded() if since is None or day >= since]
     if not days:
         when = "" if since is None else f" from {since} on"
-        raise NotEnoughHistory(f"The store holds no prices{when}; take some in with `stockllm import PATH`.")
+        raise NotEnoughHistory(
+            f"The store holds no prices{when}; take some in with `stockllm import PATH`.",
+            zh="資料庫沒有可用的股價：請用 `stockllm import PATH` 匯入。",
+        )
     if validation_from is not None:
         return Split.by_date(days, validation_from, max(task.future for task in tasks))
     return Split.at_the_end(days, tasks) if validate else Split()
@@ -194,11 +200,18 @@ def _open_run(store: Store, options: TrainOptions) -> Run:
         if there["options"] != document or options.name not in (None, there["name"]):
             raise UsageError(
                 f"An unfinished training {there['name']!r} with other options lies in {run.folder}; "
-                f"{_resume_command(run, options)} goes on with it, another --name starts a new one."
+                f"{_resume_command(run, options)} goes on with it, another --name starts a new one.",
+                zh=(
+                    f"{run.folder} 裡有選項不同的未完成訓練 {there['name']!r}；用 "
+                    f"{_resume_command(run, options)} 接續，或換一個 --name 開始新的。"
+                ),
             )
         return Run(run.folder, there["name"])
     if (home.adapters / name).exists():
-        raise UsageError(f"There is an adapter {name!r} already; choose another --name.")
+        raise UsageError(
+            f"There is an adapter {name!r} already; choose another --name.",
+            zh=f"已有名為 {name!r} 的轉接器：請換一個 --name。",
+        )
     return run
 
 
@@ -219,7 +232,10 @@ def _saved_before(home: Home, run: Run) -> AdapterInfo | None:
     if not document or not (home.adapters / run.name / cards.CARD_FILE).is_file():
         return None
     if cards.read_card(home.adapters / run.name).run != document["id"]:
-        raise UsageError(f"There is another adapter {run.name!r} already; choose another --name.")
+        raise UsageError(
+            f"There is another adapter {run.name!r} already; choose another --name.",
+            zh=f"已有另一個名為 {run.name!r} 的轉接器：請換一個 --name。",
+        )
     return _listed(home, run.name)
 
 

@@ -117,14 +117,16 @@ def check(prepared: Any, rows: Sequence[Row]) -> None:
     """
     if len(prepared) != len(rows):
         raise StockllmError(
-            f"Of {len(rows)} examples {len(prepared)} were left after tokenising; please report this."
+            f"Of {len(rows)} examples {len(prepared)} were left after tokenising; please report this.",
+            zh=f"{len(rows)} 個範例在分詞後只剩 {len(prepared)} 個：請回報此問題。",
         )
     for ids, labels, row in zip(prepared["input_ids"], prepared["labels"], rows, strict=True):
         asked = next((i for i, label in enumerate(labels) if label != IGNORED), len(labels))
         if len(ids) != row.tokens or not 0 < asked < len(ids) or labels[asked:] != ids[asked:]:
             raise StockllmError(
                 f"The window of {row.code} at {row.origin} ({row.task}) was not tokenised as measured; "
-                "please report this."
+                "please report this.",
+                zh=(f"{row.code} 在 {row.origin} 的視窗（{row.task}）分詞結果與計算不符：請回報此問題。"),
             )
 
 

@@ -56,7 +56,11 @@ class Trie:
             if id(node) in ends or node.children:
                 raise ModelUnavailable(
                     "This model's tokenizer spells numbers digit by digit, which the compact style "
-                    "cannot use: choose --prompt reference or a Llama-3 model."
+                    "cannot use: choose --prompt reference or a Llama-3 model.",
+                    zh=(
+                        "這個模型的分詞器逐位拼寫數字，不能用精簡格式：請選 --prompt reference 或 "
+                        "Llama-3 模型。"
+                    ),
                 )
             ends.add(id(node))
             depth = max(depth, len(tokens))

@@ -35,7 +35,10 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.past < 1 or self.future < 1:
-            raise UsageError(f"Task {self} needs at least one day on both sides, as in 20/5.")
+            raise UsageError(
+                f"Task {self} needs at least one day on both sides, as in 20/5.",
+                zh=f"任務 {self} 兩邊各至少要一天，例如 20/5。",
+            )
 
     def __str__(self) -> str:
         return f"{self.past}/{self.future}"
@@ -54,7 +57,10 @@ class Task:
         """``"20/5"`` -> ``Task(20, 5)``; UsageError for anything else."""
         match = re.fullmatch(r"\s*(\d{1,4})\s*/\s*(\d{1,4})\s*", text)
         if match is None:
-            raise UsageError(f"{text!r} is no task; write past/future in trading days, as in 20/5.")
+            raise UsageError(
+                f"{text!r} is no task; write past/future in trading days, as in 20/5.",
+                zh=f"{text!r} 不是任務：請寫成過去／未來交易日，例如 20/5。",
+            )
         return cls(int(match[1]), int(match[2]))
 
 
@@ -68,7 +74,10 @@ def parse_tasks(text: str) -> tuple[Task, ...]:
     """``"1/1,5/5"`` -> tasks, sorted, each once; UsageError where there is none."""
     tasks = tuple(sorted({Task.parse(part) for part in text.split(",") if part.strip()}))
     if not tasks:
-        raise UsageError("No task was given; write some as past/future, as in 1/1,5/5,20/5,60/20.")
+        raise UsageError(
+            "No task was given; write some as past/future, as in 1/1,5/5,20/5,60/20.",
+            zh="沒有指定任務：請寫成過去／未來，例如 1/1,5/5,20/5,60/20。",
+        )
     return tasks
 
 
@@ -133,12 +142,20 @@ class Split:
         first = bisect_left(days, validation_from)
         if first == len(days):
             raise UsageError(
-                f"Validation from {validation_from} leaves no day: the data ends on {_last(days)}."
+                f"Validation from {validation_from} leaves no day: the data ends on {_last(days)}.",
+                zh=(
+                    f"從 {validation_from} 開始驗證，就沒有任何一天可用：資料到 "
+                    f"{days[-1] if days else '（無）'} 為止。"
+                ),
             )
         if first - embargo < 1:
             raise UsageError(
                 f"Validation from {validation_from} leaves no day to train on: only {first} days lie before "
-                f"it and the embargo takes {embargo}; choose a later date."
+                f"it and the embargo takes {embargo}; choose a later date.",
+                zh=(
+                    f"從 {validation_from} 開始驗證，就沒有訓練的日子：之前只有 {first} 天，而隔離期"
+                    f"要 {embargo} 天；請選較晚的日期。"
+                ),
             )
         return cls(days[first - embargo - 1], days[first], embargo)
 
@@ -195,7 +212,8 @@ def open_window(series: Series, company: Company, past: int, future_dates: Seque
     """
     if len(series) < past:
         raise NotEnoughHistory(
-            f"{label(company)} has {count(len(series))} and this forecast reads {past}; import more history."
+            f"{label(company)} has {count(len(series))} and this forecast reads {past}; import more history.",
+            zh=(f"{label(company)} 有 {len(series)} 個交易日，而這個預測要讀 {past} 天：請匯入更多歷史。"),
         )
     return Window(
         company.code,
@@ -246,7 +264,11 @@ def require_history(
     until = "" if end is None else f" up to {end}"
     raise NotEnoughHistory(
         f"{label(company)} has {count(max(0, high - low))}{since}{until} and a window of {shortest} needs "
-        f"{shortest.needs}; import more history or choose shorter tasks."
+        f"{shortest.needs}; import more history or choose shorter tasks.",
+        zh=(
+            f"{label(company)} 可用的交易日有 {max(0, high - low)} 天，而視窗 {shortest} 需"
+            f"要 {shortest.needs} 天：請匯入更多歷史，或選較短的任務。"
+        ),
     )
 
 
