@@ -44,7 +44,7 @@ class Absences:
         for entry in store.collected.all("month"):
             self._months[entry.subject][entry.period] = entry
         self._refused: dict[str, dict[date, str]] = defaultdict(dict)
-        for code, day, reason in store.bars.refusals():
+        for code, day, reason in store.survey.refusals():
             if day is not None:
                 self._refused[code][day] = reason
         self._faults: dict[str, str] = {}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stockllm.data.database import Database
 from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
@@ -68,7 +67,7 @@ ON CONFLICT (code, date) DO UPDATE SET
 """
 
 # One seek per company in place of a pass over every row.
-_EACH_CODE = """
+EACH_CODE = """
 WITH RECURSIVE each(code) AS (
     SELECT min(code) FROM bars
     UNION ALL
@@ -76,58 +75,15 @@ WITH RECURSIVE each(code) AS (
 )
 """
 
+# Companies share their days: a day is read once, and kept once.
+to_day = lru_cache(maxsize=16_384)(date.fromisoformat)
+
 # The bar next to a day, for many codes in two seeks each.
 _NEXT_TO = """
 SELECT b.code, b.open, b.high, b.low, b.close
 FROM json_each(?) AS wanted JOIN bars b ON b.code = wanted.value
     AND b.date = (SELECT {pick}(date) FROM bars WHERE code = wanted.value AND date {side} ?)
 """
-
-
-# One pass in the order of the table; no bar leaves SQLite.
-_EXTENTS = """
-SELECT code, min(date), max(date), count(*), sum(date IN (SELECT value FROM json_each(?)))
-FROM bars GROUP BY code
-"""
-
-_MISSING = """
-SELECT value FROM json_each(:days)
-WHERE NOT EXISTS (SELECT 1 FROM bars WHERE code = :code AND date = value)
-ORDER BY value
-"""
-
-# Each company's last bar and the close of the one before it, in three seeks a company.
-_LATEST = f"""
-{_EACH_CODE}, newest(code, day) AS (
-    SELECT code, (SELECT max(date) FROM bars WHERE code = each.code) FROM each WHERE code IS NOT NULL
-)
-SELECT n.code, n.day, b.close, b.reference, p.date, p.close
-FROM newest n JOIN bars b ON b.code = n.code AND b.date = n.day
-LEFT JOIN bars p ON p.code = n.code
-    AND p.date = (SELECT max(date) FROM bars WHERE code = n.code AND date < n.day)
-"""
-
-# Companies share their days: a day is read once, and kept once.
-_day = lru_cache(maxsize=16_384)(date.fromisoformat)
-
-
-class Extent(NamedTuple):
-    """From when to when a company has bars, how many, and how many of them on the days asked about."""
-
-    first: date
-    last: date
-    bars: int
-    on_days: int
-
-
-class Latest(NamedTuple):
-    """A company's last bar: its day, close and reference in hundredths, and the bar before it, if any."""
-
-    day: date
-    close: int
-    reference: int | None
-    day_before: date | None
-    close_before: int | None
 
 
 class BarStore:
@@ -202,7 +158,7 @@ class BarStore:
     def codes(self) -> list[str]:
         """The codes that have bars, ascending."""
         with self._database.read() as connection:
-            rows = connection.exec_driver_sql(f"{_EACH_CODE} SELECT code FROM each WHERE code IS NOT NULL")
+            rows = connection.exec_driver_sql(f"{EACH_CODE} SELECT code FROM each WHERE code IS NOT NULL")
             return [row[0] for row in rows]
 
     def count(self, code: str | None = None) -> int:
@@ -221,30 +177,6 @@ class BarStore:
                 {"code": code},
             ).one()
         return (date.fromisoformat(first), date.fromisoformat(last)) if first else None
-
-    def extents(self, days: Iterable[date]) -> dict[str, Extent]:
-        """Code -> the extent of its bars, of every company that has any; ``days`` are counted."""
-        asked = json.dumps([day.isoformat() for day in days])
-        with self._database.read() as connection:
-            rows = connection.exec_driver_sql(_EXTENTS, (asked,))
-            return {
-                code: Extent(_day(first), _day(last), bars, on_days)
-                for code, first, last, bars, on_days in rows
-            }
-
-    def missing(self, code: str, days: Iterable[date]) -> list[date]:
-        """Those of ``days`` on which ``code`` has no bar, ascending."""
-        asked = {"code": code, "days": json.dumps([day.isoformat() for day in days])}
-        with self._database.read() as connection:
-            return [_day(row[0]) for row in connection.exec_driver_sql(_MISSING, asked)]
-
-    def latest(self) -> dict[str, Latest]:
-        """Code -> its last bar, of every company that has one."""
-        with self._database.read() as connection:
-            return {
-                code: Latest(_day(day), close, reference, _day(before) if before else None, close_before)
-                for code, day, close, reference, before, close_before in connection.exec_driver_sql(_LATEST)
-            }
 
     def last_date(self) -> date | None:
         """The last day any company has a bar of."""
@@ -348,7 +280,7 @@ class BarStore:
         rows = self._rows(
             "date, open, high, low, close, volume, reference, value, trades, flags", code, None, end
         )
-        dates = tuple(_day(row[0]) for row in rows)
+        dates = tuple(to_day(row[0]) for row in rows)
         # One C-ordered row per column; None, where a source was silent, becomes NaN.
         table = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 9).T.copy()
         table[:4] /= 100
@@ -369,27 +301,6 @@ class BarStore:
             None if np.isnan(trades).all() else trades,
         )
 
-    def refusals(self) -> list[tuple[str, date | None, str]]:
-        """Company, day and reason of every refused row, in the order of ``quarantined``.
-
-        Without the rows themselves, of which a market of years can hold a great many.
-        """
-        with self._database.read() as connection:
-            rows = connection.exec_driver_sql(
-                "SELECT code, date, reason FROM quarantine ORDER BY code, source, line, id"
-            )
-            return [(code, _day(day) if day else None, sys.intern(reason)) for code, day, reason in rows]
-
-    def newest_quarantined(self, most: int) -> list[QuarantinedRow]:
-        """At most ``most`` refused rows, the newest day first and rows without a day last."""
-        with self._database.read() as connection:
-            rows = connection.exec_driver_sql(
-                "SELECT source, line, code, date, reason, raw FROM quarantine"
-                " ORDER BY date DESC, code DESC, source, line, id LIMIT ?",
-                (most,),
-            ).all()
-        return [_refused(*row) for row in rows]
-
     def quarantined(self, code: str | None = None) -> list[QuarantinedRow]:
         """The refused rows of ``code``, or all, in the order of company, source and line."""
         where, values = ("WHERE code = ?", (code,)) if code is not None else ("", ())
@@ -399,7 +310,10 @@ class BarStore:
                 " ORDER BY code, source, line, id",
                 values,
             ).all()
-        return [_refused(*row) for row in rows]
+        return [
+            QuarantinedRow(source, line, of, to_day(day) if day else None, reason, raw)
+            for source, line, of, day, reason, raw in rows
+        ]
 
     def _rows(self, columns: str, code: str, start: date | None, end: date | None) -> list[Any]:
         with self._database.read() as connection:
@@ -409,12 +323,6 @@ class BarStore:
                     (code, (start or date.min).isoformat(), (end or date.max).isoformat()),
                 ).all()
             )
-
-
-def _refused(
-    source: str, line: int, code: str, day: str | None, reason: str, raw: str
-) -> QuarantinedRow:
-    return QuarantinedRow(source, line, code, _day(day) if day else None, reason, raw)
 
 
 def _bits(bar: Bar) -> int:

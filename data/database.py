@@ -19,8 +19,10 @@ from stockllm.data.errors import StoreError
 BUSY_TIMEOUT_MS = 5000
 
 # A transaction of up to this many KiB stays in memory until it commits, so that a large import
-# does not lock out the dashboard's readers while it runs.
-_CACHE_KIB = 262_144
+# does not lock out the dashboard's readers while it runs. Who reads leaves caching to the system: pages
+# of a pass over the whole market would take as much memory as the file has.
+_WRITE_CACHE_KIB = 262_144
+_READ_CACHE_KIB = 8_192
 
 # What a large import leaves of its journal.
 _JOURNAL_BYTES = 1_048_576
@@ -57,7 +59,7 @@ class Database:
                     f"journal_size_limit = {_JOURNAL_BYTES}",
                     "synchronous = FULL",
                     f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
-                    f"cache_size = -{_CACHE_KIB}",
+                    f"cache_size = -{_READ_CACHE_KIB}",
                     "temp_store = MEMORY",
                 ):
                     connection.execute(f"PRAGMA {pragma}")
@@ -130,7 +132,10 @@ class Database:
 def _begin(connection: sa.Connection) -> None:
     # BEGIN IMMEDIATE takes the write lock at once: a transaction that reads first and asks for the
     # lock later would fail without waiting when another process holds it.
-    connection.exec_driver_sql(connection.get_execution_options().get("stockllm_begin", "BEGIN"))
+    begin = connection.get_execution_options().get("stockllm_begin", "BEGIN")
+    kib = _READ_CACHE_KIB if begin == "BEGIN" else _WRITE_CACHE_KIB
+    connection.exec_driver_sql(f"PRAGMA cache_size = -{kib}")
+    connection.exec_driver_sql(begin)
 
 
 #: What SQLite says -> what happened and what to do, in English and Chinese.

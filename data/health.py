@@ -90,12 +90,12 @@ def health(store: Store, today: date | None = None) -> HealthReport:
     market = [day for day in store.bars.traded() if calendar.is_session(day)]
     refused: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    for code, _, reason in store.bars.refusals():
+    for code, _, reason in store.survey.refusals():
         refused[code] += 1
         reasons[reason] += 1
     names = {company.code: company for company in store.companies()}
     absences = Absences(store)
-    extents = store.bars.extents(market)
+    extents = store.survey.extents(market)
     later: dict[date, list[date]] = {}
     companies = []
     for code in sorted({*extents, *refused} - {""}):
@@ -107,7 +107,7 @@ def health(store: Store, today: date | None = None) -> HealthReport:
             first, last = extent.first, extent.last
             inside = market[bisect_left(market, first) : bisect_right(market, last)]
             if extent.on_days < len(inside):
-                gaps = list(absences.of(company, store.bars.missing(code, inside)))
+                gaps = list(absences.of(company, store.survey.missing(code, inside)))
             if last not in later:
                 later[last] = list(calendar.sessions(last + timedelta(days=1), today - timedelta(days=1)))
             after = later[last]

@@ -35,6 +35,7 @@ from stockllm.data.runs import RunStore
 from stockllm.data.scores import ScoreStore
 from stockllm.data.sent_orders import SentOrderStore
 from stockllm.data.signals import SignalStore
+from stockllm.data.survey import SurveyStore
 from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
 
@@ -51,6 +52,7 @@ class Store:
         self._database = database
         self.notes = NoteStore(database)
         self.bars = BarStore(database)
+        self.survey = SurveyStore(database)
         self.news = NewsStore(database)
         self.news_turns = NewsTurnStore(database)
         self.ledger = LedgerStore(database)

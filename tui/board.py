@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stockllm.data.refreshes import RefreshOutcome
     from stockllm.data.scores import Score
     from stockllm.data.store import Store
+    from stockllm.data.survey import Latest
 
 SignalRule = Literal["mean", "four-points", "edge"]
 
@@ -38,7 +39,7 @@ NEWS = 30
 #: Forecasts of a company that can be held against what came.
 _HISTORY = 400
 
-#: Days looked back for a company's last two bars; the longest holiday is eleven, halts are longer.
+#: Days looked back for the bar before a company's last; the longest holiday is eleven, halts are longer.
 _RECENT = timedelta(days=45)
 
 
@@ -197,26 +198,28 @@ def load_board(home: Home) -> Board:
         if last is None:
             raise NothingToShow("empty", home)
         companies = {company.code: company for company in store.companies()}
-        for code in store.bars.codes():
-            companies.setdefault(code, Company.bare(code))
+        latest = store.survey.latest()
+        for code in latest.keys() - companies.keys():
+            companies[code] = Company.bare(code)
         signals: dict[str, list[Signal]] = {}
         for signal in store.signals.latest():
             signals.setdefault(signal.code, []).append(signal)
-        rows = tuple(_row(store, companies[code], signals.get(code, [])) for code in sorted(companies))
+        rows = tuple(
+            _row(companies[code], latest.get(code), signals.get(code, [])) for code in sorted(companies)
+        )
         return Board(rows, last, store.simulated)
 
 
-def _row(store: Store, company: Company, signals: list[Signal]) -> Row:
-    span = store.bars.span(company.code)
-    if span is None:
+def _row(company: Company, latest: Latest | None, signals: list[Signal]) -> Row:
+    if latest is None:
         return Row(company, None, None, None)
-    recent = store.bars.bars(company.code, start=max(span[0], span[1] - _RECENT))
-    bar = recent[-1]
-    before = bar.reference or (recent[-2].close if len(recent) > 1 else None)
-    change = bar.close / before - 1 if before else None
+    before = latest.reference
+    if not before and latest.day_before is not None and latest.day - latest.day_before <= _RECENT:
+        before = latest.close_before
+    change = latest.close / before - 1 if before else None
     # A verdict on an older day says nothing about this close.
-    marks = _in_order([signal for signal in signals if signal.as_of == bar.date])
-    return Row(company, bar.close / 100, change, bar.date, marks)
+    marks = _in_order([signal for signal in signals if signal.as_of == latest.day])
+    return Row(company, latest.close / 100, change, latest.day, marks)
 
 
 def _in_order(signals: Iterable[Signal]) -> Marks:

@@ -138,12 +138,11 @@ def load_store_state(home: Home, now: datetime) -> StoreState:
     with open_store(home) as store:
         report = health(store, now.date())
         known = {company.code: company for company in store.companies()}
-        rows = store.bars.quarantined()
+        rows = store.survey.newest_quarantined(_QUARANTINED)
     found = [_freshness(each, known) for each in report.companies]
-    rows.sort(key=lambda row: (row.date or date.min, row.code), reverse=True)
     return StoreState(
         tuple(sorted(found, key=lambda each: (-each.behind, -each.gaps, each.company.code))),
-        tuple(rows[:_QUARANTINED]),
+        tuple(rows),
         report.reasons,
     )
 
