@@ -23,6 +23,7 @@ from stockllm.cli import (
     backtest,
     calibrate,
     companies,
+    dataset,
     demo,
     doctor,
     evaluate,
@@ -60,6 +61,7 @@ GROUPS = (
     doctor,
     pretrain,
     calibrate,
+    dataset,
 )
 
 
