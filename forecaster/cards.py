@@ -24,6 +24,8 @@ class Card:
     Days are ISO dates. ``data_start`` and ``data_end`` bound the bars that training saw,
     ``validation_from`` is the first day kept apart (None: none was). ``losses`` are means over the
     answers' tokens in nats; ``hash`` is over the adapter's weights, ``base_hash`` over the base's.
+    ``validation_loss_before`` counts what the method puts before the prompt in, untrained.
+    ``method`` is that of `methods`, ``trainable`` how many numbers it trained, 0 where nobody counted.
     ``speed`` is how fast the run trained since it last started, as `trainer.follow` measures it.
     """
 
@@ -48,6 +50,8 @@ class Card:
     run: str
     versions: dict[str, str] = field(default_factory=dict)
     speed: dict[str, float] = field(default_factory=dict)
+    method: str = "lora"
+    trainable: int = 0
 
 
 #: What a card takes from the run as it stands there.
@@ -64,6 +68,19 @@ FROM_RUN = (
     "engine",
     "steps",
 )
+
+
+#: What a method leaves, in words.
+WORDS = {
+    "lora": "A LoRA adapter",
+    "qlora": "A QLoRA adapter",
+    "dora": "A DoRA adapter",
+    "adalora": "An AdaLoRA adapter",
+    "ia3": "An IA3 adapter",
+    "prefix": "A prefix",
+    "prompt": "A soft prompt",
+    "p-tuning": "A soft prompt, by p-tuning,",
+}
 
 
 def versions() -> dict[str, str]:
@@ -99,11 +116,13 @@ def read_card(folder: Path) -> Card:
 
 def readme(card: Card) -> str:
     """The card in words, with the header that model hubs read."""
+    whole = card.method == "full"
+    what = "A model, every weight of it tuned from" if whole else f"{WORDS[card.method]} for"
     lines = [
         "---",
-        "library_name: peft",
+        f"library_name: {'transformers' if whole else 'peft'}",
         "pipeline_tag: text-generation",
-        "tags: [lora, stockllm]",
+        f"tags: [{card.method}, stockllm]",
         "---",
         f"# {card.name}",
         "",
@@ -111,7 +130,7 @@ def readme(card: Card) -> str:
     if card.simulated:
         lines += ["**SIMULATED 模擬資料**: trained on generated prices, of no use on a real market.", ""]
     lines += [
-        f"A LoRA adapter for the base model `{card.base}`, made by stockllm on {card.made_at[:10]}. "
+        f"{what} the base model `{card.base}`, made by stockllm on {card.made_at[:10]}. "
         "It forecasts daily candles of Taiwan stocks; it is no advice to trade.",
         "",
         f"Forecast with it: `stockllm forecast 2330 --model {_model_name(card)}`.",
@@ -144,6 +163,7 @@ def facts(card: Card) -> list[tuple[str, str]]:
         ("too long for the model", f"{too_long:,}"),
         ("tasks, past/future days", ", ".join(card.tasks)),
         ("prompt", card.prompt),
+        ("method", f"{card.method}{f', {card.trainable:,} numbers trained' if card.trainable else ''}"),
         ("engine, steps", f"{card.engine}, {card.steps:,}"),
         *([("speed", speed_in_words(card.speed))] if card.speed else []),
         *((name.replace("_", " "), f"{loss:.4f}") for name, loss in card.losses.items() if loss is not None),

@@ -1,9 +1,10 @@
-"""Two ways to a base model with a fresh LoRA adapter on it, and the trainer that fits each.
+"""Two ways to a base model that is ready to be tuned, and the trainer that fits each.
 
 ``unsloth`` is Unsloth's FastLanguageModel, ``peft`` is plain transformers and PEFT. Both end in the
 same PEFT model, the same checkpoints and the same adapter files, so either can load what the other
-made. Importing Unsloth changes transformers, TRL and PEFT for the whole process: it is imported by
-the one process that trains, and never by one that forecasts.
+made; what Unsloth has no kernels for (`methods.OF_UNSLOTH`) is plain PEFT's. Importing Unsloth changes
+transformers, TRL and PEFT for the whole process: it is imported by the one process that trains, and never
+by one that forecasts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import ModelUnavailable, UsageError
+from stockllm.forecaster import methods
+from stockllm.forecaster.methods import TARGETS, LoraOptions
+from stockllm.forecaster.presets import out_of_memory
 from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING
 
 if TYPE_CHECKING:
@@ -25,39 +29,27 @@ if TYPE_CHECKING:
 Engine = Literal["unsloth", "peft"]
 ENGINES = ("auto", "unsloth", "peft")
 
-#: Every projection of a Llama block, as Unsloth's own recipes have it.
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
 #: Parameters from which on activations are computed twice rather than kept: those of a smaller model
 #: fit beside it on any device, and computing them again costs a third of each step.
 RECOMPUTED_FROM = 500_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class LoraOptions:
-    """What a fresh adapter looks like and how its base is loaded."""
-
-    rank: int
-    alpha: int
-    dropout: float
-    seed: int
-    max_seq_length: int
-    load_in_4bit: bool = False
-    load_in_8bit: bool = False
-
-
 @dataclass(slots=True)
 class Loaded:
-    """A PEFT model ready to train, and its tokenizer with a chat template and a padding token."""
+    """A model ready to train, and its tokenizer with a chat template and a padding token.
+
+    ``model`` is PEFT's, or with ``method`` "full" the base model itself.
+    """
 
     model: Any
     tokenizer: Any
     engine: Engine
     cuda: bool
+    method: str = "lora"
 
 
-def choose_engine(name: str) -> Engine:
-    """``auto`` is Unsloth where it is installed, else plain PEFT.
+def choose_engine(name: str, method: str = "lora") -> Engine:
+    """``auto`` is Unsloth where it is installed and trains this method, else plain PEFT.
 
     :raises UsageError: for an unknown name, or Unsloth where it is not installed.
     """
@@ -72,18 +64,22 @@ def choose_engine(name: str) -> Engine:
             "Unsloth is not installed: run `pip install 'stockllm[unsloth]'`, or train with --engine peft.",
             zh=("沒有安裝 Unsloth：請執行 `pip install 'stockllm[unsloth]'`，或用 --engine peft 訓練。"),
         )
-    return "unsloth" if installed and name != "peft" else "peft"
+    return "unsloth" if installed and name != "peft" and method in methods.OF_UNSLOTH else "peft"
 
 
-def refuse_quantised(load_in_4bit: bool, load_in_8bit: bool) -> None:
+def refuse_quantised(load_in_4bit: bool, load_in_8bit: bool, method: str = "lora") -> None:
     """UsageError where a model is to be loaded in 4 or 8 bits and this machine cannot."""
-    if not (load_in_4bit or load_in_8bit):
+    if method == "qlora":
+        flag, instead, instead_zh = "--method qlora", "choose --method lora", "請改用 --method lora"
+    elif load_in_4bit or load_in_8bit:
+        flag = "--load-in-4bit" if load_in_4bit else "--load-in-8bit"
+        instead, instead_zh = "leave the flag out", "請移除此選項"
+    else:
         return
-    flag = "--load-in-4bit" if load_in_4bit else "--load-in-8bit"
     if not _cuda():
         raise UsageError(
-            f"{flag} needs a CUDA device and this machine has none; leave the flag out.",
-            zh=f"{flag} 需要 CUDA 裝置，而本機沒有：請不要用這個旗標。",
+            f"{flag} needs a CUDA device and this machine has none; {instead}.",
+            zh=f"{flag} 需要 CUDA 裝置，這台機器沒有；{instead_zh}。",
         )
     if find_spec("bitsandbytes") is None:
         raise UsageError(
@@ -112,12 +108,12 @@ def optimiser(wanted: str) -> tuple[str, str]:
 
 
 def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
-    """The base model with a fresh adapter, on CUDA where there is one, in float32 on a CPU.
+    """The base model with what its method trains, on CUDA where there is one, in float32 on a CPU.
 
     :param base: a folder in transformers' format, or a model's name on the Hugging Face hub.
     :raises ModelUnavailable: where it cannot be read, reached, or talked to in chat messages.
     """
-    refuse_quantised(lora.load_in_4bit, lora.load_in_8bit)
+    refuse_quantised(lora.load_in_4bit, lora.load_in_8bit, lora.method)
     prepare_imports()
     from safetensors import SafetensorError
 
@@ -131,6 +127,8 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
                 fresh = _load_unsloth if engine == "unsloth" else _load_peft
                 model, tokenizer = fresh(str(base), lora, cuda, offline)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        if out_of_memory(error):
+            raise
         raise ModelUnavailable(_why(base, error)) from error
     ensure_chat(tokenizer, base)
     for module in model.modules():
@@ -138,7 +136,7 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
         # attention kernels.
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
-    return Loaded(model, tokenizer, engine, cuda)
+    return Loaded(model, tokenizer, engine, cuda, lora.method)
 
 
 def reach(name: str) -> bool:
@@ -167,7 +165,7 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tu
         model_name=base,
         max_seq_length=lora.max_seq_length,
         dtype=None if cuda else torch.float32,
-        load_in_4bit=lora.load_in_4bit,
+        load_in_4bit=lora.load_in_4bit or lora.method == "qlora",
         load_in_8bit=lora.load_in_8bit,
         **({"local_files_only": True} if offline else {}),
     )
@@ -181,47 +179,58 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tu
         use_gradient_checkpointing="unsloth" if recomputes(model, cuda) else False,
         random_state=lora.seed,
         max_seq_length=lora.max_seq_length,
+        **({"use_dora": True} if lora.method == "dora" else {}),
     )
     return model, tokenizer
 
 
-def recomputes(model: Any, cuda: bool) -> bool:
-    """Whether training should trade time for memory: on a GPU, for a model that is large for one."""
-    return cuda and sum(weight.numel() for weight in model.parameters()) >= RECOMPUTED_FROM
+def recomputes(model: Any, cuda: bool, method: str = "lora") -> bool:
+    """Whether training should trade time for memory: on a GPU, for a model that is large for one.
+
+    Not with a prefix: its keys and values are a cache, which a second computation would fill twice.
+    """
+    return (
+        cuda
+        and method != "prefix"
+        and sum(weight.numel() for weight in model.parameters()) >= RECOMPUTED_FROM
+    )
 
 
 def _load_peft(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tuple[Any, Any]:
     import torch
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from peft import prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quantised = lora.load_in_4bit or lora.load_in_8bit
-    compute = _half() if cuda else torch.float32
-    options: dict[str, Any] = {"dtype": compute, "device_map": {"": 0} if cuda else "cpu"}
-    if lora.load_in_4bit:
-        options["quantization_config"] = BitsAndBytesConfig(
+    # Every weight at once is trained in float32 and computed in half: steps are smaller than half can tell.
+    dtype = _half() if cuda and lora.method != methods.FULL else torch.float32
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": 0} if cuda else "cpu"}
+    quantised = quantisation(lora, dtype)
+    if quantised is not None:
+        options["quantization_config"] = quantised
+    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=offline, **options)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
+    model.config.use_cache = False
+    if quantised is not None:
+        # Recomputing is the trainer's to switch on, for large models alone.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return methods.fresh(model, lora), tokenizer
+
+
+def quantisation(lora: LoraOptions, compute: Any) -> Any:
+    """How the base's weights are kept in 4 or 8 bits; None where they stay whole.
+
+    4 bits are those of QLoRA (Dettmers et al. 2023): NF4, its constants quantised once more.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if lora.load_in_4bit or lora.method == "qlora":
+        return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute,
         )
-    elif lora.load_in_8bit:
-        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=offline, **options)
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
-    model.config.use_cache = False
-    if quantised:
-        model = prepare_model_for_kbit_training(model)
-    torch.manual_seed(lora.seed)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        bias="none",
-        target_modules=list(TARGETS),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config), tokenizer
+    return BitsAndBytesConfig(load_in_8bit=True) if lora.load_in_8bit else None
 
 
 def ensure_chat(tokenizer: Any, base: str | Path) -> None:
@@ -233,7 +242,7 @@ def ensure_chat(tokenizer: Any, base: str | Path) -> None:
     if tokenizer.chat_template is None:
         if "<|start_header_id|>" not in known:
             raise ModelUnavailable(
-                f"The model {base} has no chat template and is no Llama 3; choose an instruction-tuned model.",
+                f"The model {base} has no chat template and is no Llama 3; choose one tuned on instructions.",
                 zh=f"模型 {base} 沒有對話範本，也不是 Llama 3：請選擇經過指令微調的模型。",
             )
         tokenizer.chat_template = CHAT_TEMPLATE
@@ -241,62 +250,6 @@ def ensure_chat(tokenizer: Any, base: str | Path) -> None:
         # Padding with the end-of-turn token is how models unlearn to stop.
         tokenizer.pad_token = PADDING if PADDING in known else tokenizer.eos_token
     tokenizer.padding_side = "right"
-
-
-def trainer_class(loaded: Loaded) -> type[Any]:
-    """TRL's SFTTrainer, or on a CPU without Unsloth one whose loss runs there.
-
-    TRL 1.15 computes its loss in a Triton kernel, which no CPU has; Unsloth brings a replacement of
-    its own. Both here and there it is the mean negative log-likelihood of the labelled tokens.
-    """
-    with quiet_imports():
-        import torch
-        from torch.utils.data import DataLoader
-        from trl import SFTTrainer
-
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        #: Indices of the training examples, batch by batch, over the whole run.
-        batches: list[list[int]]
-
-        def get_train_dataloader(self) -> Any:
-            """The examples in the batches planned for them, which differ in size."""
-            rows = self._remove_unused_columns(self.train_dataset, description="Training")
-            loader = DataLoader(
-                rows,
-                batch_sampler=self.batches,
-                collate_fn=self.data_collator,
-                pin_memory=self.args.dataloader_pin_memory,
-            )
-            return self.accelerator.prepare(loader)
-
-        def _send_telemetry(self) -> None:
-            """Nobody is told who trains what."""
-
-        def create_model_card(self, *args: object, **kwargs: object) -> None:
-            """The adapter gets a card of ours; a checkpoint needs none."""
-
-    if loaded.cuda or loaded.engine == "unsloth":
-        return Trainer
-
-    class CpuTrainer(Trainer):
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            causal = self.accelerator.unwrap_model(model).get_base_model()
-            # Padding stands at the right, where a causal model does not look from any answer; without a
-            # mask to read, attention is the faster kernel's.
-            labels = inputs["labels"][:, 1:]
-            asked = labels != -100
-            with self.accelerator.autocast() if model.training else contextlib.nullcontext():
-                hidden = causal.model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
-                # Only the answer's positions go through the output layer: the prompt is most of a window.
-                logits = causal.lm_head(hidden[:, :-1][asked])
-            total = torch.nn.functional.cross_entropy(logits.float(), labels[asked], reduction="sum")
-            tokens = asked.sum() if num_items_in_batch is None else num_items_in_batch
-            loss = total / torch.as_tensor(tokens).clamp(min=1)
-            return (loss, {"logits": logits}) if return_outputs else loss
-
-    return CpuTrainer
 
 
 def _cuda() -> bool:

@@ -3,7 +3,8 @@
 ``transformers`` copies the prompt's keys and values once per path and again at every token. Here
 each prompt's cache is kept once: a path attends to it in place, beside its own short suffix. The
 weights, norms and rotary embedding are the model's own modules, so LoRA and quantised layers work
-unchanged; tests hold the logits against ``transformers`` itself.
+unchanged; tests hold the logits against ``transformers`` itself. What PEFT puts before a prompt, keys and
+values (prefix tuning) or embeddings (prompt tuning, p-tuning), becomes part of that cache.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stockllm.data.errors import ModelUnavailable
+from stockllm.forecaster.methods import causal
 
 #: Attention scores computed at once on a CPU: 2 MiB of them.
 SCORES = 1 << 19
@@ -25,7 +27,7 @@ class SharedPrompts:
 
     Rows are prompts x paths, the paths of one prompt beside each other.
 
-    :param model: a ``LlamaForCausalLM`` in ``eval()`` mode; of a PEFT model its ``get_base_model()``.
+    :param model: a ``LlamaForCausalLM`` in ``eval()`` mode, or PEFT's model around one.
     :param prompts: token ids, one list a prompt; lengths may differ.
     :param room: the most tokens any continuation will have.
     :raises ModelUnavailable: for another architecture.
@@ -37,7 +39,9 @@ class SharedPrompts:
                 f"Only Llama models can be sampled, and this is a {model.config.model_type}: choose another.",
                 zh=f"只有 Llama 模型可以取樣，而這是 {model.config.model_type}：請換一個。",
             )
-        self.model, self.paths, self.room = model, paths, room
+        self.prefix, self.virtual = before(model)
+        self.model = model = causal(model)
+        self.paths, self.room = paths, room
         self.count = len(prompts)
         config = model.config
         self.kv_heads = config.num_key_value_heads
@@ -55,7 +59,8 @@ class SharedPrompts:
         self.prompt_values: list[list[Tensor]] = []
         last = torch.stack([self._prefill(prompt) for prompt in prompts])
         self.hidden = torch.repeat_interleave(last, paths, dim=0)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+        extra = virtual_tokens(self.prefix, self.virtual)
+        lengths = torch.tensor([extra + len(prompt) for prompt in prompts], device=model.device)
         self.starts = torch.repeat_interleave(lengths, paths)
 
     @torch.inference_mode()
@@ -64,16 +69,27 @@ class SharedPrompts:
         body = self.model.model
         ids = torch.tensor([prompt], device=self.model.device)
         hidden = body.embed_tokens(ids)
-        rotary = body.rotary_emb(hidden, torch.arange(len(prompt), device=ids.device)[None])
+        if self.virtual is not None:
+            hidden = torch.cat((self.virtual[None], hidden), dim=1)
+        first = 0 if self.prefix is None else self.prefix[0].shape[-2]
+        length = hidden.shape[1]
+        rotary = body.rotary_emb(hidden, torch.arange(first, first + length, device=ids.device)[None])
+        # Behind a prefix, which every token sees, stands the triangle of those that came before.
+        seen = None
+        if self.prefix is not None:
+            seen = torch.ones(length, first + length, dtype=torch.bool, device=ids.device).tril(first)
         self.prompt_keys.append([])
         self.prompt_values.append([])
-        for layer in body.layers:
+        for index, layer in enumerate(body.layers):
             query, key, value = self._project(layer, hidden, rotary)
+            if self.prefix is not None:
+                key = torch.cat((self.prefix[0][index, None], key), dim=2)
+                value = torch.cat((self.prefix[1][index, None], value), dim=2)
             # Transposed once here, as every token's product with them wants the keys.
             self.prompt_keys[-1].append(key[0].transpose(1, 2).contiguous())
             self.prompt_values[-1].append(value[0].contiguous())
             mixed = torch.nn.functional.scaled_dot_product_attention(
-                query, key, value, is_causal=True, enable_gqa=self.groups > 1
+                query, key, value, attn_mask=seen, is_causal=seen is None, enable_gqa=self.groups > 1
             )
             hidden = self._finish(layer, hidden, mixed.transpose(1, 2).flatten(2))
         result: Tensor = body.norm(hidden[0, -1])
@@ -156,6 +172,30 @@ class SharedPrompts:
         hidden = hidden + layer.self_attn.o_proj(mixed)
         result: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         return result
+
+
+@torch.inference_mode()
+def before(model: Any) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+    """What PEFT puts before each prompt of a model: keys and values, or embeddings, or neither.
+
+    Keys and values have shape (layers, kv heads, n, d), embeddings (n, hidden).
+    """
+    config = getattr(model, "active_peft_config", None)
+    if config is None or not config.is_prompt_learning:
+        return None, None
+    found = model.get_prompt(1)
+    if torch.is_tensor(found):
+        return None, found[0].to(model.dtype)
+    layers = [(layer.keys[0], layer.values[0]) for layer in found.layers]
+    keys, values = (torch.stack(part).to(model.dtype) for part in zip(*layers, strict=True))
+    return (keys, values), None
+
+
+def virtual_tokens(prefix: tuple[Tensor, Tensor] | None, virtual: Tensor | None) -> int:
+    """How many places they take before the prompt's first token."""
+    if prefix is not None:
+        return prefix[0].shape[-2]
+    return 0 if virtual is None else len(virtual)
 
 
 class _Suffixes:

@@ -24,9 +24,10 @@ from typing import Any
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
+from stockllm.forecaster import methods
 from stockllm.forecaster.cards import CARD_FILE, Card, read_card
-from stockllm.forecaster.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
 from stockllm.forecaster.endpoint import PREFIX, Endpoint
+from stockllm.forecaster.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
 
 EMBEDDED = "llama"
 NAIVE = "ewma"
@@ -64,7 +65,11 @@ class AdapterInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to sample from, and the hashes that the ledger freezes."""
+    """A model ready to sample from, and the hashes that the ledger freezes.
+
+    ``model`` is transformers' own, or PEFT's around it where something stands before each prompt
+    (`methods.VIRTUAL`); its forward pass is the model's either way.
+    """
 
     ref: ModelRef
     model: Any
@@ -109,14 +114,14 @@ def list_adapters(home: Home) -> list[AdapterInfo]:
 def resolve_model(name: str, home: Home) -> ModelRef:
     """The model a name means; ModelUnavailable with what to do where it means none."""
     name = name.strip()
+    if name.startswith(PREFIX):
+        server = Endpoint.parse(name, home)
+        return ModelRef(server.name, server)
     if name in ("", AUTO):
         embedded = weights_hash(base_model_dir())
         fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
     base_name, _, adapter = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("+")
-    if name.startswith(PREFIX):
-        server = Endpoint.parse(name, home)
-        return ModelRef(server.name, server)
     if base_name in BASELINES:
         if adapter:
             raise ModelUnavailable(
@@ -154,7 +159,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
 
 
 def load_model(ref: ModelRef) -> LoadedModel:
-    """Load a model for sampling, its adapter merged in; kept in memory for the next call.
+    """Load a model for sampling, its adapter merged in where that can be; kept in memory for the next call.
 
     float32 on a CPU, bfloat16 on CUDA. Raises ModelUnavailable where the files cannot be had or the
     adapter was trained on another base.
@@ -173,7 +178,7 @@ def _load(ref: ModelRef, model_hash: str, adapter_hash: str | None) -> LoadedMod
 
     try:
         with quiet_imports(), no_bars():
-            model, tokenizer = _read(ref)
+            model, tokenizer = _read(ref, card.method if card is not None else None)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelUnavailable(
@@ -209,19 +214,24 @@ def _card_for(ref: ModelRef, adapter_dir: Path, model_hash: str) -> Card:
     return card
 
 
-def _read(ref: ModelRef) -> tuple[Any, Any]:
+def _read(ref: ModelRef, method: str | None) -> tuple[Any, Any]:
+    """The model and its tokenizer; ``method`` is that of its adapter, None where it has none."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = ref.base if isinstance(ref.base, Path) else _snapshot(str(ref.base))
     cuda = torch.cuda.is_available()
     dtype = torch.bfloat16 if cuda else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, device_map={"": 0 if cuda else "cpu"})
+    # What was tuned in full is a model of its own; its base only says whose it is.
+    weights = ref.adapter_dir if method == methods.FULL and ref.adapter_dir is not None else base
+    model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, device_map={"": 0 if cuda else "cpu"})
     tokenizer = AutoTokenizer.from_pretrained(ref.adapter_dir or base)
-    if ref.adapter_dir is not None:
+    if method is not None and method != methods.FULL:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, ref.adapter_dir).merge_and_unload()
+        model = PeftModel.from_pretrained(model, ref.adapter_dir)
+        if method in methods.MERGED:
+            model = model.merge_and_unload()
     return model.eval(), tokenizer
 
 
@@ -230,6 +240,11 @@ def weights_hash(base: Path | str | Endpoint) -> str:
 
     A hub id means the files in the local hub cache, downloaded if they are not yet there.
     """
+    if isinstance(base, Endpoint):
+        raise ModelUnavailable(
+            f"{base.name} is a server, which keeps its weights to itself: name a folder or a hub id here.",
+            zh=f"{base.name} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
+        )
     folder = base if isinstance(base, Path) else _snapshot(base)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -243,11 +258,6 @@ def weights_hash(base: Path | str | Endpoint) -> str:
 @lru_cache(maxsize=16)
 def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    if isinstance(base, Endpoint):
-        raise ModelUnavailable(
-            f"{base.name} is a server, which keeps its weights to itself: name a folder or a hub id here.",
-            zh=f"{base.name} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
-        )
     for path, _, _ in files:
         with open(path, "rb") as handle:
             while block := handle.read(1 << 20):

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
+from stockllm.forecaster import methods, presets
 from stockllm.forecaster.engines import ENGINES
 from stockllm.forecaster.windows import DEFAULT_TASKS, Task
 
@@ -40,6 +41,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class TrainOptions:
     """The flags of ``stockllm train``; the defaults are the reference's.
 
+    Those that are None in the signature are the method's own (`methods.DEFAULTS`), and stay None where it
+    has no such thing. ``preset`` is the one that filled the others in (`presets.filled`), for the record.
     ``codes`` are the companies to train on. ``max_steps`` wins over ``num_epochs`` where both are
     given, as in transformers; with neither it is 60 steps. One step reads ``batch_size *
     gradient_accumulation_steps`` windows. ``since`` is the first day a training window may touch,
@@ -47,6 +50,8 @@ class TrainOptions:
     """
 
     codes: tuple[str, ...]
+    preset: str | None = None
+    method: str = "lora"
     model_name: str = "llama"
     model_dir: Path | None = None
     name: str | None = None
@@ -62,23 +67,26 @@ class TrainOptions:
     max_seq_length: int = 2048
     load_in_4bit: bool = False
     load_in_8bit: bool = False
-    rank: int = 16
-    lora_alpha: int = 8
-    lora_dropout: float = 0.0
+    rank: int | None = None
+    lora_alpha: int | None = None
+    lora_dropout: float | None = None
+    virtual_tokens: int | None = None
     random_state: int = 3407
     batch_size: int = 8
     gradient_accumulation_steps: int = 4
     num_epochs: float | None = None
     max_steps: int | None = None
-    learning_rate: float = 2e-4
+    learning_rate: float = None  # type: ignore[assignment]  # the method's
     weight_decay: float = 0.05
     lr_scheduler_type: str = "cosine"
-    optim: str = "adamw_8bit"
+    optim: str = None  # type: ignore[assignment]  # the method's
     logging_steps: int = 1
     save_steps: int | None = None
+    early_stopping: int | None = None
     report_to: str = "tensorboard"
 
     def __post_init__(self) -> None:
+        self._check_method()
         if not self.codes:
             raise UsageError(
                 "No company to train on: name some with --company-list-file, or let --choose-stock choose.",
@@ -92,6 +100,32 @@ class TrainOptions:
         self._check_numbers()
         self._check_words()
 
+    def _check_method(self) -> None:
+        """The method is to be had, the flags that were given are its, and the others are filled in."""
+        own = methods.defaults(self.method)
+        for f in fields(own):
+            given, usual = getattr(self, f.name), getattr(own, f.name)
+            if given is None:
+                object.__setattr__(self, f.name, usual)
+            elif usual is None:
+                flag, its = _flag(f.name), ", ".join(methods.having(f.name))
+                raise UsageError(
+                    f"{flag} says nothing to --method {self.method}: it is of {its}; leave it out.",
+                    zh=f"{flag} 不適用於 --method {self.method}，只適用於 {its}；請移除。",
+                )
+        quantised = "--load-in-4bit" if self.load_in_4bit else "--load-in-8bit" if self.load_in_8bit else ""
+        if quantised and self.method == methods.FULL:
+            raise UsageError(
+                f"{quantised} and --method full exclude each other: rounded weights cannot be trained; leave "
+                "one out.",
+                zh=f"{quantised} 與 --method full 不能並用：量化後的權重無法訓練；請移除其一。",
+            )
+        if self.load_in_8bit and self.method == "qlora":
+            raise UsageError(
+                "--method qlora keeps the base in 4 bits; leave --load-in-8bit out.",
+                zh="--method qlora 以 4 位元載入基底模型；請移除 --load-in-8bit。",
+            )
+
     def _check_numbers(self) -> None:
         for name, low in (
             ("rank", 1),
@@ -103,6 +137,8 @@ class TrainOptions:
             ("validation_windows", 0),
             ("random_state", 0),
             ("save_steps", 1),
+            ("virtual_tokens", 1),
+            ("early_stopping", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < low:
@@ -110,7 +146,7 @@ class TrainOptions:
                     f"{_flag(name)} is {value} and must be at least {low}.",
                     zh=f"{_flag(name)} 是 {value}，至少要 {low}。",
                 )
-        if not 0 <= self.lora_dropout < 1:
+        if self.lora_dropout is not None and not 0 <= self.lora_dropout < 1:
             raise UsageError(
                 f"--lora-dropout is {self.lora_dropout} and must lie in 0 to 1, 1 excluded.",
                 zh=f"--lora-dropout 是 {self.lora_dropout}，須在 0 到 1 之間，不含 1。",
@@ -144,6 +180,7 @@ class TrainOptions:
             )
         for name, known in (
             ("engine", ENGINES),
+            ("preset", (None, *presets.PRESETS)),
             ("prompt", get_args(PromptStyle)),
             ("lr_scheduler_type", SCHEDULERS),
             ("report_to", REPORTERS),
@@ -151,7 +188,7 @@ class TrainOptions:
             value = getattr(self, name)
             if value not in known:
                 raise UsageError(
-                    f"{_flag(name)} {value!r} is not known; choose one of {', '.join(known)}.",
+                    f"{_flag(name)} {value!r} is not known; choose one of {', '.join(filter(None, known))}.",
                     zh=f"{_flag(name)} 沒有 {value!r} 這個值：請從 {', '.join(known)} 中選擇。",
                 )
         if self.report_to not in ("tensorboard", "none") and find_spec(self.report_to) is None:

@@ -26,7 +26,9 @@ from stockllm.data.errors import StoreError, UsageError
 
 RUN_FILE = "run.json"
 #: What a checkpoint must hold to be gone on from; the trainer's state is written last.
-_CHECKPOINT_FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+_CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+#: One of these, too: an adapter, a whole model, or one in several files.
+_WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 _STATE_FILE = "trainer_state.json"
 
 
@@ -181,7 +183,8 @@ def _complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / _STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all((checkpoint / name).is_file() for name in _CHECKPOINT_FILES)
+    weights = any((checkpoint / name).is_file() for name in _WEIGHTS)
+    return weights and all((checkpoint / name).is_file() for name in _CHECKPOINT_FILES)
 
 
 def _lock(descriptor: int, run: Run) -> None:

@@ -93,7 +93,9 @@ def sample(
 
 def _fits(model: Any, prompts: Sequence[Sequence[int]], answer: int) -> None:
     """UsageError where prompt and longest answer pass the positions that the model knows."""
-    needed, known = max(map(len, prompts)) + answer, model.config.max_position_embeddings
+    config = getattr(model, "active_peft_config", None)
+    virtual = int(getattr(config, "num_virtual_tokens", None) or 0)
+    needed, known = virtual + max(map(len, prompts)) + answer, model.config.max_position_embeddings
     if needed > known:
         raise UsageError(
             f"This forecast can take {needed:,} tokens and the model reads {known:,}: "

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning, from the store to an adapter. `train` reads from top to bottom.
+"""Fine-tuning, from the store to an adapter. `train` reads from top to bottom.
 
 A run that was stopped or killed goes on from its last checkpoint when it is started with the same
 options again: its examples lie in its folder, and their order follows from the seed alone.
@@ -18,18 +18,21 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
-from stockllm.forecaster import cards, runs
+from stockllm.forecaster import cards, methods, runs
 from stockllm.forecaster.engines import (
     Loaded,
     LoraOptions,
     choose_engine,
     load,
+    no_bars,
     prepare_imports,
     refuse_quantised,
 )
 from stockllm.forecaster.models import EMBEDDED, AdapterInfo, list_adapters, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
+from stockllm.forecaster.patience import Patience
 from stockllm.forecaster.plan import Plan, begun, draw
+from stockllm.forecaster.presets import watched
 from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
 from stockllm.forecaster.runs import Run
 from stockllm.forecaster.windows import Split, Task, require_history
@@ -50,17 +53,20 @@ _TAIPEI = ZoneInfo("Asia/Taipei")
 
 
 def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> AdapterInfo:
-    """Fine-tune a LoRA adapter on the store's bars and put it among the home's adapters.
+    """Tune the base model on the store's bars and put what comes of it among the home's adapters.
+
+    With ``--method full`` that is a whole model, named and chosen as an adapter is.
 
     :raises UsageError: for options that this machine or this store cannot serve.
     :raises NotEnoughHistory: where no company has days enough for the shortest task.
     :raises ModelUnavailable: where the base model cannot be loaded, or changed since the run began.
+    :raises OutOfMemory: with the next smaller preset.
     :raises TrainingStopped: on Ctrl-C or SIGTERM; a checkpoint is kept, the message says how to go on.
     """
     prepare_imports()
     store.home.ensure()
-    engine = choose_engine(options.engine)
-    refuse_quantised(options.load_in_4bit, options.load_in_8bit)
+    engine = choose_engine(options.engine, options.method)
+    refuse_quantised(options.load_in_4bit, options.load_in_8bit, options.method)
     base = resolve_model(options.base, store.home)
     if base.base is None or base.adapter is not None:
         raise UsageError(
@@ -94,16 +100,19 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
             tell(TrainEvent("preparing", text=f"Left out: {sentence}"))
         info = _saved_before(store.home, run)
         if info is None:
-            with _reported(store, run, options, tell), _engines_hushed(run):
+            memory = watched(options.preset, options.model_name, options.batch_size)
+            with _reported(store, run, options, tell), _engines_hushed(run), memory:
+                if options.engine == "unsloth" != engine:
+                    tell(TrainEvent("preparing", text=f"Unsloth has no {options.method}; PEFT trains it."))
                 tell(TrainEvent("preparing", text=f"Loading {base.name} with {engine}."))
                 loaded = load(engine, base.base, _lora(options))
                 base_hash = weights_hash(base.base)
                 plan = begun(run, base_hash)
                 if plan is None:
                     plan = draw(run, store, options, base_hash, split, sources.bars, loaded)
-                history, speed = _fit(loaded, run, options, plan, tell, stop)
+                fitted = _fit(loaded, run, options, plan, tell, stop)
                 tell(TrainEvent("saving", plan.steps, plan.steps))
-                info = _save(loaded, store.home, run, options, plan, history, speed)
+                info = _save(loaded, store.home, run, options, plan, fitted)
         run.finish()
         tell(TrainEvent("finished", text=f"The adapter {info.name} is ready."))
         return info
@@ -218,7 +227,8 @@ def _open_run(store: Store, options: TrainOptions) -> Run:
 def _free_name(home: Home, options: TrainOptions, last: date | None) -> str:
     """A name that says the prompt and the data's end, and tells other options apart."""
     digest = hashlib.sha256(json.dumps(options.document(), sort_keys=True).encode()).hexdigest()[:6]
-    name = f"{options.prompt}-{'' if last is None else f'{last:%Y%m%d}-'}{digest}"
+    kind = "" if options.method == "lora" else f"{options.method}-"
+    name = f"{kind}{options.prompt}-{'' if last is None else f'{last:%Y%m%d}-'}{digest}"
     number = 2
     free = name
     while (home.adapters / free).exists():
@@ -269,20 +279,31 @@ def _engines_hushed(run: Run) -> Iterator[None]:
 
 def _lora(options: TrainOptions) -> LoraOptions:
     return LoraOptions(
-        rank=options.rank,
-        alpha=options.lora_alpha,
-        dropout=options.lora_dropout,
+        rank=options.rank or 0,
+        alpha=options.lora_alpha or 0,
+        dropout=options.lora_dropout or 0.0,
         seed=options.random_state,
         max_seq_length=options.max_seq_length,
         load_in_4bit=options.load_in_4bit,
         load_in_8bit=options.load_in_8bit,
+        method=options.method,
+        virtual_tokens=options.virtual_tokens or 0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a training went: the trainer's log up to step ``steps``, whose weights are kept, and its speed."""
+
+    history: list[dict[str, Any]]
+    speed: dict[str, float]
+    steps: int
 
 
 def _fit(
     loaded: Loaded, run: Run, options: TrainOptions, plan: Plan, tell: Tell, stop: StopRequest
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Train to the last step, from the last checkpoint where there is one; the trainer's log and speed.
+) -> Fitted:
+    """Train to the last step or until it gains no more, from the last checkpoint where there is one.
 
     :raises KeyboardInterrupt: where the run was stopped before its last step.
     """
@@ -298,32 +319,37 @@ def _fit(
     if checkpoint is not None:
         trainer.args.eval_on_start = False
         tell(TrainEvent("preparing", done, plan.steps, text=f"Going on from step {done} of {plan.steps}."))
+    patience = Patience(options.early_stopping) if options.early_stopping else None
+    if patience is not None:
+        trainer.add_callback(patience.callback())
     speed = sft.follow(trainer, tell, stop)
     stop.patient = True
-    sft.fit(trainer, checkpoint)
-    if trainer.state.global_step < plan.steps:
+    with no_bars():
+        sft.fit(trainer, checkpoint)
+    if trainer.state.global_step < plan.steps and not (patience and patience.ended(trainer.state)):
         raise KeyboardInterrupt
     if plan.validation and not sft.validated(trainer):
         trainer.evaluate()
     run.write(run.document() | {"speed": speed()})
-    return list(trainer.state.log_history), speed()
+    history, steps = list(trainer.state.log_history), int(trainer.state.global_step)
+    if patience is not None and (best := patience.best(trainer.state)) not in (None, steps):
+        trainer.take(run.folder / f"checkpoint-{best}")
+        tell(TrainEvent("saving", steps, plan.steps, text=patience.sentence(trainer.state)))
+        history, steps = [entry for entry in history if entry["step"] <= best], best
+    return Fitted(history, speed(), steps)
 
 
 def _save(
-    loaded: Loaded,
-    home: Home,
-    run: Run,
-    options: TrainOptions,
-    plan: Plan,
-    history: list[dict[str, Any]],
-    speed: dict[str, float],
+    loaded: Loaded, home: Home, run: Run, options: TrainOptions, plan: Plan, fitted: Fitted
 ) -> AdapterInfo:
     """Write the adapter beside its place and move it there: it is whole or absent."""
-    document = plan.document
+    document = plan.document | {"steps": fitted.steps}
     home.ensure()
     part = runs_folder(home) / f".{run.name}.adapter"
     shutil.rmtree(part, ignore_errors=True)
-    loaded.model.save_pretrained(str(part))
+    methods.causal(loaded.model).config.use_cache = True  # training had no use for it; who samples has
+    with no_bars():
+        loaded.model.save_pretrained(str(part))
     # The tokenizer goes along: it carries the chat template that was trained with.
     loaded.tokenizer.save_pretrained(str(part))
     cards.write_card(
@@ -333,12 +359,14 @@ def _save(
             made_at=_now(),
             prompt=options.prompt,
             tasks=[str(task) for task in options.tasks],
-            losses=cards.losses_of(history),
+            losses=cards.losses_of(fitted.history),
             flags=options.document(),
             run=document["id"],
             versions=cards.versions(),
             examples=document["examples"],
-            speed=speed,
+            speed=fitted.speed,
+            method=options.method,
+            trainable=methods.trainable(loaded.model),
             **{key: document[key] for key in cards.FROM_RUN},
         ),
     )

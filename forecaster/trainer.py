@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockllm.data.errors import StockllmError
-from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, recomputes, trainer_class
+from stockllm.data.errors import StockllmError, UsageError
+from stockllm.forecaster import methods
+from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, recomputes
 from stockllm.forecaster.examples import batches
 from stockllm.forecaster.progress import TrainEvent
+from stockllm.forecaster.sft import trainer_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +42,15 @@ def build(
     Loss is on the answers alone. Examples are never cut: they were measured before, and here again.
 
     :raises StockllmError: where the tokenised examples are not the ones that went in.
+    :raises UsageError: for a run that its method cannot make, or early stopping with nothing to stop by.
     """
+    if options.early_stopping and not validation:
+        raise UsageError(
+            "--early-stopping needs validation windows and too few days are left for any; leave it out, or "
+            "give --validation-from an earlier day.",
+            zh="--early-stopping 需要驗證視窗，但剩下的交易日太少；請移除，或將 --validation-from 提早。",
+        )
+    methods.begin(loaded.model, loaded.method, steps)
     with quiet_imports():
         from datasets import Dataset, disable_progress_bars
         from transformers import PrinterCallback
@@ -67,7 +77,7 @@ def build(
         save_steps=options.save_steps or _every(steps, 10, 50),
         save_total_limit=2,
         eval_strategy="steps" if validation else "no",
-        eval_steps=_every(steps, 2, 500) if validation else None,
+        eval_steps=_validates(options, steps) if validation else None,
         eval_on_start=bool(validation),
         seed=options.random_state,
         # TRL's default of 1024 would cut answers off and then drop what is left without a word.
@@ -77,7 +87,7 @@ def build(
         use_cpu=not loaded.cuda,
         bf16=half and dtype == "bf16",
         fp16=half and dtype == "fp16",
-        gradient_checkpointing=recomputes(loaded.model, loaded.cuda),
+        gradient_checkpointing=recomputes(loaded.model, loaded.cuda, loaded.method),
         dataloader_pin_memory=loaded.cuda,
         report_to="none" if options.report_to == "tensorboard" else options.report_to,
         disable_tqdm=True,
@@ -93,6 +103,7 @@ def build(
             eval_dataset=Dataset.from_list([_chat(row) for row in validation]) if validation else None,
         )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_allocating(loaded))
     check(trainer.train_dataset, training)
     if validation:
         check(trainer.eval_dataset, validation)
@@ -261,6 +272,23 @@ def _chat(row: Row) -> dict[str, Any]:
 def _every(steps: int, parts: int, limit: int) -> int:
     """How many steps apart something happens ``parts`` times in a run, and at least every ``limit``."""
     return min(limit, max(1, -(-steps // parts)))
+
+
+def _validates(options: TrainOptions, steps: int) -> int:
+    """Steps between two validations: two a run, ten where they decide when it ends."""
+    if options.early_stopping is None:
+        return _every(steps, 2, 500)
+    return options.save_steps or _every(steps, 10, 500)
+
+
+def _allocating(loaded: Loaded) -> Any:
+    from transformers import TrainerCallback
+
+    class Allocating(TrainerCallback):  # type: ignore[misc]
+        def on_optimizer_step(self, _args: Any, state: Any, _control: Any, **_rest: Any) -> None:
+            methods.allocate(loaded.model, loaded.method, state.global_step + 1)
+
+    return Allocating()
 
 
 def _half(loaded: Loaded) -> tuple[bool, str]:

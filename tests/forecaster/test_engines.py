@@ -22,10 +22,10 @@ from stockllm.forecaster.engines import (
     ensure_chat,
     load,
     optimiser,
-    trainer_class,
 )
 from stockllm.forecaster.examples import Row
 from stockllm.forecaster.options import TrainOptions
+from stockllm.forecaster.sft import trainer_class
 from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING
 from stockllm.forecaster.windows import Task
 
