@@ -129,7 +129,7 @@ def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         if out_of_memory(error):
             raise
-        raise ModelUnavailable(_why(base, error)) from error
+        raise _unavailable(base, error) from error
     ensure_chat(tokenizer, base)
     for module in model.modules():
         # Dropout is the adapter's (--lora-dropout). A base model's own would only rule out the fast
@@ -153,7 +153,7 @@ def reach(name: str) -> bool:
     except Exception as error:  # the hub's errors and its HTTP client's have no root in common
         if isinstance(try_to_load_from_cache(name, "config.json"), str):
             return False
-        raise ModelUnavailable(_why(name, error)) from error
+        raise _unavailable(name, error) from error
     return True
 
 
@@ -242,7 +242,8 @@ def ensure_chat(tokenizer: Any, base: str | Path) -> None:
     if tokenizer.chat_template is None:
         if "<|start_header_id|>" not in known:
             raise ModelUnavailable(
-                f"The model {base} has no chat template and is no Llama 3; choose one tuned on instructions.",
+                f"The model {base} has no chat template and is no Llama 3; choose one tuned on "
+                "instructions.",
                 zh=f"模型 {base} 沒有對話範本，也不是 Llama 3：請選擇經過指令微調的模型。",
             )
         tokenizer.chat_template = CHAT_TEMPLATE
@@ -301,11 +302,15 @@ def no_bars() -> Iterator[None]:
             chatter.enable_progress_bar()
 
 
-def _why(base: str | Path, error: Exception) -> str:
+def _unavailable(base: str | Path, error: Exception) -> ModelUnavailable:
     cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if Path(base).is_dir():
-        return f"The model in {base} cannot be loaded ({cause}); give a folder that transformers can load."
-    return (
+        return ModelUnavailable(
+            f"The model in {base} cannot be loaded ({cause}); give a folder that transformers can load.",
+            zh=f"{base} 裡的模型無法載入（{cause}）：請給 transformers 能載入的資料夾。",
+        )
+    return ModelUnavailable(
         f"The model {base} cannot be loaded ({cause}); check its name and the network, or download it "
-        "and give its folder with --model-dir."
+        "and give its folder with --model-dir.",
+        zh=f"模型 {base} 無法載入（{cause}）：請檢查名稱與網路，或下載後用 --model-dir 指定其資料夾。",
     )

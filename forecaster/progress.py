@@ -42,7 +42,7 @@ class TrainEvent:
 
     ``loss`` is the mean over the answer's tokens since the last event, ``eval_loss`` the same on
     validation windows, ``eta_s`` the seconds still to go. Speeds are means since the run last started,
-    without padding. ``text`` is a sentence for the user.
+    without padding. ``text`` is a sentence for the user, ``text_zh`` the same in Chinese where there is one.
     """
 
     state: State
@@ -55,6 +55,7 @@ class TrainEvent:
     tokens_per_second: float | None = None
     eta_s: float | None = None
     text: str = ""
+    text_zh: str = ""
     at: str = ""
 
 

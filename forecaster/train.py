@@ -258,13 +258,13 @@ def _reported(
     try:
         yield
     except KeyboardInterrupt:
-        sentence = _how_to_go_on(run, options)
-        tell(TrainEvent("stopped", text=sentence))
-        store.runs.finish(row, "stopped", sentence)
-        raise TrainingStopped(sentence) from None
+        stopped = _how_to_go_on(run, options)
+        tell(TrainEvent("stopped", text=str(stopped), text_zh=stopped.zh))
+        store.runs.finish(row, "stopped", str(stopped))
+        raise stopped from None
     except Exception as error:
         sentence = str(error) or type(error).__name__
-        tell(TrainEvent("failed", text=sentence))
+        tell(TrainEvent("failed", text=sentence, text_zh=getattr(error, "zh", "")))
         store.runs.finish(row, "failed", sentence)
         raise
     store.runs.finish(row, "done")
@@ -378,13 +378,19 @@ def _listed(home: Home, name: str) -> AdapterInfo:
     return next(adapter for adapter in list_adapters(home) if adapter.name == name)
 
 
-def _how_to_go_on(run: Run, options: TrainOptions) -> str:
+def _how_to_go_on(run: Run, options: TrainOptions) -> TrainingStopped:
     checkpoints = run.checkpoints()
     if not checkpoints:
-        return "Training was stopped before its first checkpoint; the same command starts it anew."
-    return (
-        f"Training was stopped after step {runs.step_of(checkpoints[-1])} of {run.document()['steps']} and "
-        f"its checkpoint kept in {checkpoints[-1]}; go on with {_resume_command(run, options)}."
+        return TrainingStopped(
+            "Training was stopped before its first checkpoint; the same command starts it anew.",
+            zh="訓練在第一個檢查點之前停止；同樣的指令會重新開始。",
+        )
+    step, steps, kept = runs.step_of(checkpoints[-1]), run.document()["steps"], checkpoints[-1]
+    return TrainingStopped(
+        f"Training was stopped after step {step} of {steps} and its checkpoint kept in {kept}; "
+        f"go on with {_resume_command(run, options)}.",
+        zh=f"訓練在 {steps} 步中的第 {step} 步後停止，檢查點留在 {kept}："
+        f"用 {_resume_command(run, options)} 接續。",
     )
 
 
