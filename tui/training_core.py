@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.cards import Card
     from stockllm.forecaster.models import AdapterInfo
     from stockllm.forecaster.progress import TrainEvent
+    from stockllm.tui.text import Language
 
 #: As the run's last event has it; "killed": its process is gone and it never said how it ended.
 State = Literal["preparing", "training", "validating", "saving", "finished", "stopped", "failed", "killed"]
@@ -58,10 +59,12 @@ class Run:
         """The last event that counts steps: how far it is."""
         return next((event for event in reversed(self.events) if event.steps), None)
 
-    @property
-    def text(self) -> str:
-        """What it said last in words."""
-        return next((event.text for event in reversed(self.events) if event.text), "")
+    def said(self, language: Language) -> str:
+        """What it said last in words; English where it had no Chinese ones."""
+        event = next((event for event in reversed(self.events) if event.text), None)
+        if event is None:
+            return ""
+        return event.text_zh if language == "zh" and event.text_zh else event.text
 
     def points(self, field: str) -> tuple[tuple[float, float], ...]:
         """One of the figures over the steps: "loss", "eval_loss", "lr" or "tokens_per_second".

@@ -52,8 +52,9 @@ def run_text(run: Run, language: Language) -> Content:
         ]
     if run.pid:
         pieces.append((f"  pid {run.pid}", "$text-quiet"))
-    if run.text:
-        pieces += ["\n", run.text]
+    said = run.said(language)
+    if said:
+        pieces += ["\n", said]
     options = {name: value for name, value in run.options.items() if value not in (None, False, "", [])}
     shown = "  ".join(f"{name}={_plain(value)}" for name, value in options.items())
     if shown:
