@@ -108,6 +108,11 @@ class Database:
             finally:
                 self._writing.connection = None
 
+    def changes(self) -> int:
+        """Another number as soon as somebody else has committed a change. For one thread at a time."""
+        with self.read() as connection:
+            return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
     def close(self) -> None:
         self._finalizer()
 

@@ -122,6 +122,10 @@ class Store:
         with self._database.write():
             yield
 
+    def changes(self) -> int:
+        """Another number as soon as another connection has changed the store. For one thread at a time."""
+        return self._database.changes()
+
     def check(self) -> None:
         """Read every page of the file. StoreError where it is corrupt. Seconds for a large store."""
         with self._database.read() as connection:

@@ -29,6 +29,7 @@ from stockllm.tui.hosting import hosting
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import COMMON, bindings
 from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.memory import Tidy
 from stockllm.tui.palette import Entry, Palette, company_entries
 from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
@@ -43,6 +44,9 @@ _TAIPEI = timezone(timedelta(hours=8))
 
 #: How long after a change the settings are written: keys held down are one change.
 _REMEMBER_AFTER_S = 1.0
+
+#: How often it is looked whether something new was imported.
+_TIDY_S = 2.0
 
 #: Troubles kept for the System tab.
 _TROUBLES = 200
@@ -114,6 +118,7 @@ class StockApp(App[None]):
         self._ascii = AsciiFilter(enabled=settings.charset == "ascii")
         self._unsaved: dict[str, Any] = {}
         self._saving: Timer | None = None
+        self.tidy = Tidy()
         super().__init__()
         self.set_reactive(StockApp.language, settings.language)
         self.set_reactive(StockApp.up_colour, settings.up_colour)
@@ -158,6 +163,10 @@ class StockApp(App[None]):
     def on_mount(self) -> None:
         if self.settings.dashboard.tab in TABS[1:]:
             self.switch_mode(self.settings.dashboard.tab)
+        self.set_interval(_TIDY_S, self._tidy)
+
+    def _tidy(self) -> None:
+        self.tidy(quiet=all(worker.is_finished for worker in self.workers))
 
     def delay_update(self, delay: float = 0.01) -> None:
         """Textual holds back painting for 50 ms when the tab changes; ours are quicker than that."""
@@ -359,6 +368,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _log_to(home)
     with hosting(home, settings):
         app = StockApp(home, settings, settings_home=here)
+        app.tidy.begin()
         app.run()
     sys.exit(app.return_code or 0)
 

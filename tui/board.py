@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from stockllm.data.errors import StockllmError
@@ -77,7 +77,7 @@ class Row:
         return any(wanted in name.casefold() for name in self.company.names())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Board:
     """The watchlist and what it rests on. ``last`` is the newest session of the whole store."""
 
@@ -106,7 +106,11 @@ class Board:
 
     def row(self, code: str) -> Row | None:
         """The row of a company, None if it is not in the list."""
-        return next((row for row in self.rows if row.company.code == code), None)
+        return self._by_code.get(code)
+
+    @cached_property
+    def _by_code(self) -> dict[str, Row]:
+        return {row.company.code: row for row in self.rows}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +166,7 @@ class LastRefresh:
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataState:
     """How complete and how fresh the store is. ``behind`` counts the sessions that are over since
     the last one here, ``stale`` the companies whose bars end before it. ``refresh`` is None where none
@@ -179,7 +183,11 @@ class DataState:
 
     def company(self, code: str) -> CompanyState | None:
         """The state of one company, None if the store knows nothing of it."""
-        return next((state for state in self.companies if state.code == code), None)
+        return self._by_code.get(code)
+
+    @cached_property
+    def _by_code(self) -> dict[str, CompanyState]:
+        return {state.code: state for state in self.companies}
 
 
 def open_store(home: Home) -> Store:
@@ -246,30 +254,35 @@ def judge(home: Home, codes: Sequence[str], stop: Callable[[], bool]) -> dict[st
 
 
 def load_detail(home: Home, code: str) -> Detail:
+    """``read_detail`` from the store of ``home``, which is opened for it."""
+    with open_store(home) as store:
+        return read_detail(store, code)
+
+
+def read_detail(store: Store, code: str) -> Detail:
     """One company: bars, newest forecast, signals, news.
 
     Signals that were never stored for the last bar and this forecast are judged here and not
     stored: looking at a company changes nothing.
     """
-    with open_store(home) as store:
-        series = store.bars.series(code)
-        forecast_id, forecast = store.ledger.latest(code) or (None, None)
-        simulated = store.simulated or (forecast is not None and forecast.simulated)
-        signals = {signal.rule: signal for signal in store.signals.latest(code)}
-        if len(series) and not _current(signals, series.dates[-1], forecast_id):
-            from stockllm.trading.signals import signals_for
+    series = store.bars.series(code)
+    forecast_id, forecast = store.ledger.latest(code) or (None, None)
+    simulated = store.simulated or (forecast is not None and forecast.simulated)
+    signals = {signal.rule: signal for signal in store.signals.latest(code)}
+    if len(series) and not _current(signals, series.dates[-1], forecast_id):
+        from stockllm.trading.signals import signals_for
 
-            signals |= {s.rule: s for s in signals_for(series, forecast, forecast_id, simulated)}
-        return Detail(
-            store.company(code),
-            series,
-            forecast,
-            tuple(signals[rule] for rule in RULES if rule in signals),
-            tuple(store.news.articles(code, limit=NEWS)),
-            simulated,
-            history=_by_day(store.ledger.list(code, limit=_HISTORY)),
-            record=None if forecast is None else _record(store, forecast),
-        )
+        signals |= {s.rule: s for s in signals_for(series, forecast, forecast_id, simulated)}
+    return Detail(
+        store.company(code),
+        series,
+        forecast,
+        tuple(signals[rule] for rule in RULES if rule in signals),
+        tuple(store.news.articles(code, limit=NEWS)),
+        simulated,
+        history=_by_day(store.ledger.list(code, limit=_HISTORY)),
+        record=None if forecast is None else _record(store, forecast),
+    )
 
 
 def _by_day(rows: Iterable[LedgerRow]) -> tuple[LedgerRow, ...]:

@@ -36,9 +36,9 @@ class ChartActions(TabScreen):
     selected: str = ""
     _awaiting: Past | None = None
 
-    detail: reactive[Detail | None] = reactive(None)
+    detail: reactive[Detail | None] = reactive(None, repaint=False)
     #: The older forecast that is held against what came.
-    past: reactive[Past | None] = reactive(None)
+    past: reactive[Past | None] = reactive(None, repaint=False)
 
     @property
     def chart(self) -> CandleChart:

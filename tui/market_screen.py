@@ -20,16 +20,15 @@ from stockllm.market.companies import display
 from stockllm.tui import board as core
 from stockllm.tui.board import Board, DataState, Forecaster
 from stockllm.tui.chart import CandleChart
-from stockllm.tui.chart_actions import ChartActions
+from stockllm.tui.company_actions import CompanyActions
 from stockllm.tui.data_panel import DataPanel
+from stockllm.tui.details import Details
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.keys import Key, bindings
-from stockllm.tui.list_actions import ListActions
 from stockllm.tui.messages import (
     BoardLoaded,
     DataStateLoaded,
-    DetailLoaded,
     Exported,
     ForecastDone,
     ForecastFailed,
@@ -47,7 +46,7 @@ from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
 from stockllm.tui.top_bar import Facts
-from stockllm.tui.watchlist import Picked, Watchlist
+from stockllm.tui.watchlist import Watchlist
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
@@ -91,7 +90,7 @@ KEYS = (
 )
 
 
-class MarketScreen(ChartActions, ListActions):
+class MarketScreen(CompanyActions):
     """Everything about one company at a time, with the whole list beside it."""
 
     TAB = "market"
@@ -99,11 +98,12 @@ class MarketScreen(ChartActions, ListActions):
     NOTES = ("help.marks", "help.cone")
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "market")
 
-    board: reactive[Board | None] = reactive(None)
-    state: reactive[DataState | None] = reactive(None)
+    # A screen that repaints paints all that is on it: its widgets are told, and repaint themselves.
+    board: reactive[Board | None] = reactive(None, repaint=False)
+    state: reactive[DataState | None] = reactive(None, repaint=False)
     #: (code, done, total) while a forecast is being made.
-    running: reactive[tuple[str, int, int] | None] = reactive(None)
-    panel: reactive[str] = reactive(PANELS[0])
+    running: reactive[tuple[str, int, int] | None] = reactive(None, repaint=False)
+    panel: reactive[str] = reactive(PANELS[0], repaint=False)
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class MarketScreen(ChartActions, ListActions):
         self.where = where
         self.lists = dict(lists)
         self.selected = where.company
+        self.details = Details()
 
     @property
     def home(self) -> Home:
@@ -133,22 +134,18 @@ class MarketScreen(ChartActions, ListActions):
                 yield Static(id="list-title", markup=False)
                 yield Watchlist(id="list").data_bind(cls.board, TabScreen.language)
                 yield DataPanel(classes="panel").data_bind(
-                    cls.board, ChartActions.detail, cls.state, TabScreen.language
+                    cls.board, cls.detail, cls.state, TabScreen.language
                 )
             with Vertical(id="centre"):
-                yield Quote().data_bind(cls.board, ChartActions.detail, TabScreen.language)
-                yield CandleChart(id="chart").data_bind(
-                    ChartActions.detail, ChartActions.past, TabScreen.language
-                )
-                yield ForecastLine().data_bind(ChartActions.detail, TabScreen.language, cls.running)
-                yield OutcomeLine().data_bind(ChartActions.detail, ChartActions.past, TabScreen.language)
+                yield Quote().data_bind(cls.board, cls.detail, TabScreen.language)
+                yield CandleChart(id="chart").data_bind(cls.detail, cls.past, TabScreen.language)
+                yield ForecastLine().data_bind(cls.detail, TabScreen.language, cls.running)
+                yield OutcomeLine().data_bind(cls.detail, cls.past, TabScreen.language)
                 with Horizontal(id="info", classes="show-signals"):
-                    yield SignalsPanel(classes="panel").data_bind(ChartActions.detail, TabScreen.language)
-                    yield NewsPanel(self.now, classes="panel").data_bind(
-                        ChartActions.detail, TabScreen.language
-                    )
+                    yield SignalsPanel(classes="panel").data_bind(cls.detail, TabScreen.language)
+                    yield NewsPanel(self.now, classes="panel").data_bind(cls.detail, TabScreen.language)
                     yield DataPanel(classes="panel").data_bind(
-                        cls.board, ChartActions.detail, cls.state, TabScreen.language
+                        cls.board, cls.detail, cls.state, TabScreen.language
                     )
 
     def on_mount(self) -> None:
@@ -172,13 +169,6 @@ class MarketScreen(ChartActions, ListActions):
             self.post_message(BoardLoaded(core.load_board(self.home), anew))
         except Exception as error:
             self.post_message(LoadFailed("board", error))
-
-    @work(thread=True, exclusive=True, exit_on_error=False, group="detail", description="read a company")
-    def load_detail(self, code: str) -> None:
-        try:
-            self.post_message(DetailLoaded(core.load_detail(self.home, code)))
-        except Exception as error:
-            self.post_message(LoadFailed("detail", error))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="data", description="count gaps")
     def load_data_state(self) -> None:
@@ -234,12 +224,6 @@ class MarketScreen(ChartActions, ListActions):
         if self.board is not None:
             self.board = self.board.with_marks(message.marks)
 
-    @on(DetailLoaded)
-    def _detail_loaded(self, message: DetailLoaded) -> None:
-        if message.detail.company.code == self.selected:
-            self.detail = message.detail
-            self.compare_awaited()
-
     @on(DataStateLoaded)
     def _data_state_loaded(self, message: DataStateLoaded) -> None:
         self.state = message.state
@@ -281,29 +265,6 @@ class MarketScreen(ChartActions, ListActions):
         )
 
     # What the user does
-
-    @on(Picked)
-    def _picked(self, message: Picked) -> None:
-        self.select(message.code, again=message.confirmed)
-
-    def select(self, code: str, again: bool = True) -> None:
-        """Show a company; one already shown is read anew only where ``again`` asks for it."""
-        if code == self.selected and not again:
-            return
-        if code != self.selected:
-            self.past = None
-            self.stock.remember({"dashboard": {"company": code}})
-        self.selected = code
-        self.watchlist.cursor = code
-        self.load_detail(code)
-
-    def show_company(self, code: str) -> None:
-        """Select a company, whatever list and filter are shown."""
-        if self.query_one("#filter", Input).value:
-            self.clear_filter()
-        if code not in {row.company.code for row in self.watchlist.rows}:
-            self.action_list("")
-        self.select(code)
 
     def name_of(self, code: str) -> str:
         """Code and name as the screen's language has it."""

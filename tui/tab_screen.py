@@ -32,7 +32,7 @@ class TabScreen(Screen[None]):
     #: Texts under the keys of the help screen: how to read what is shown.
     NOTES: ClassVar[tuple[str, ...]] = ()
 
-    language: reactive[Language] = reactive("zh")
+    language: reactive[Language] = reactive("zh", repaint=False)
 
     def __init__(self, language: Language) -> None:
         super().__init__()

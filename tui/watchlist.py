@@ -68,7 +68,7 @@ class Watchlist(ScrollView, can_focus=True):
     board: reactive[Board | None] = reactive(None)
     language: reactive[Language] = reactive("zh")
     query_text: reactive[str] = reactive("")
-    cursor: reactive[str] = reactive("")
+    cursor: reactive[str] = reactive("", repaint=False)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -77,7 +77,8 @@ class Watchlist(ScrollView, can_focus=True):
         self.descending = False
         self.list_name = ""
         self._only: frozenset[str] | None = None
-        self._places: dict[str, int] = {}
+        #: The line of every company listed.
+        self.places: dict[str, int] = {}
         self._styles: dict[str, Style] = {}
 
     def notify_style_update(self) -> None:
@@ -112,7 +113,7 @@ class Watchlist(ScrollView, can_focus=True):
         if self.order != "code" or self.descending:
             rows = self._sorted(rows)
         self.rows = tuple(rows)
-        self._places = {row.company.code: place for place, row in enumerate(self.rows)}
+        self.places = {row.company.code: place for place, row in enumerate(self.rows)}
         self.virtual_size = Size(0, len(self.rows) + 1)
         if self.rows and self.index is None:
             self.cursor = self.rows[0].company.code
@@ -135,7 +136,22 @@ class Watchlist(ScrollView, can_focus=True):
     @property
     def index(self) -> int | None:
         """The line of the cursor among those listed, None where it is not listed."""
-        return self._places.get(self.cursor)
+        return self.places.get(self.cursor)
+
+    def around(self, code: str, count: int) -> tuple[str, ...]:
+        """The companies ``count`` lines below and above one, the nearest first; none if it is not listed."""
+        place = self.places.get(code)
+        if place is None:
+            return ()
+        steps = [sign * step for step in range(1, count + 1) for sign in (1, -1)]
+        found = [place + step for step in steps if 0 <= place + step < len(self.rows)]
+        return tuple(self.rows[index].company.code for index in found)
+
+    def watch_cursor(self, before: str, now: str) -> None:
+        """Only the two lines that look different are drawn again."""
+        for code in (before, now):
+            if code in self.places:
+                self.refresh_line(self.places[code] + 1)
 
     # Moving
 

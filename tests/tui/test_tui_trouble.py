@@ -99,7 +99,7 @@ async def test_a_store_that_breaks_while_open_is_a_toast(
         assert isinstance(app.screen, MarketScreen)
 
 
-@pytest.mark.parametrize("step", ["load_board", "load_detail", "load_data_state"])
+@pytest.mark.parametrize("step", ["load_board", "read_detail", "load_data_state"])
 async def test_an_unexpected_error_names_the_log_and_nothing_else_breaks(
     home: Home, make_app: MakeApp, settle: Settle, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
