@@ -42,7 +42,7 @@ class Answer:
     """One path: ``prices`` (horizon, 4) in hundredths of a TWD, ``volumes`` (horizon,) in shares.
 
     ``exact`` says whether the text was nothing but the answer, as training has it; sentences around
-    it, or a fence of code, are passed over.
+    it, a fence of code, and days beyond those asked for are passed over.
     """
 
     prices: Ints
@@ -67,8 +67,11 @@ class Reader:
         horizon = len(self.window.future_dates)
         if not rows:
             raise NoCandles("no candles in it")
-        if len(rows) != horizon:
-            raise NoCandles(f"{len(rows)} days in place of {horizon}")
+        if len(rows) < horizon:
+            raise NoCandles(f"{len(rows)} {'day' if len(rows) == 1 else 'days'} in place of {horizon}")
+        # A model that does not stop in time has still said the days it was asked for.
+        exact = exact and len(rows) == horizon
+        rows = rows[:horizon]
         prices, volumes = self._compact(rows) if self.prompt == "compact" else self._reference(rows)
         return Answer(prices, volumes, exact)
 

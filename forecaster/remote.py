@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,8 @@ AT_ONCE = 32
 PATIENCE = 16
 #: Answers asked for at most, as a multiple of the paths wanted.
 TRIES = 4
+#: Seconds that the list of a server's models may take.
+LISTING = 10.0
 #: As many equal answers to as many seeds are no chance.
 ALL_EQUAL = 8
 
@@ -140,10 +142,14 @@ class Chat:
 
 
 def _models(endpoint: Endpoint, pause: Callable[[float], None]) -> list[dict[str, Any]]:
-    """What the server lists; nothing where it has no such list."""
+    """What the server lists; nothing where it has no such list, or one that fails.
+
+    ``transformers serve`` answers HTTP 500 where no hub cache is; the questions themselves will tell.
+    """
+    once = replace(endpoint, retries=0, timeout=min(endpoint.timeout, LISTING))
     try:
-        document = ask(endpoint, "/models", None, pause)
-    except Turned:
+        document = ask(once, "/models", None, pause)
+    except (Turned, ModelUnavailable):
         return []
     rows = document.get("data") if isinstance(document, dict) else None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -179,10 +185,7 @@ class RemoteSampler:
     def __init__(
         self, endpoint: Endpoint, prompt: PromptStyle, pause: Callable[[float], None] = time.sleep
     ) -> None:
-        """Asks the server for what it says of the model.
-
-        :raises ModelUnavailable: where it does not answer.
-        """
+        """Asks the server for what it says of the model."""
         self.endpoint, self.prompt = endpoint, prompt
         self._chat = Chat(endpoint, pause)
         self._identity = identity(endpoint, pause)
