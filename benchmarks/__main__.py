@@ -13,7 +13,7 @@ from benchmarks.figures import machine, show
 #: Each gives lines of the last table.
 COMPARED = ("sampling", "training", "evaluate", "memory")
 #: Each prints tables of its own.
-OTHERS = ("collectors", "nightly", "engine", "exchange", "backtest", "dashboard")
+OTHERS = ("collectors", "nightly", "engine", "exchange", "backtest", "dashboard", "methods")
 
 
 def main() -> int:

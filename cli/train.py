@@ -1,4 +1,4 @@
-"""``stockllm train``: fine-tune a LoRA adapter on companies of the store."""
+"""``stockllm train``: tune a model on companies of the store."""
 
 from __future__ import annotations
 
@@ -67,32 +67,55 @@ def train(
         "Open,High,Low,Close,Capacity", "--fields", help="Columns of the reference prompt, with commas."
     ),
     with_news: bool = typer.Option(False, "--with-news", help="Quote the week's news in reference prompts."),
-    model_name: str = typer.Option(
-        "llama", "--model-name", help="Base model: llama (the embedded one), a folder or a hub id."
+    method: str | None = typer.Option(
+        None,
+        "--method",
+        help="lora (default), qlora, dora, adalora, ia3, prefix, prompt, p-tuning or full: docs/tuning.md.",
+    ),
+    preset: str | None = typer.Option(
+        None,
+        "--preset",
+        help="Model, method and batch by memory: cpu, small (GPU under 10 GB), medium, large (24 up), auto.",
+    ),
+    model_name: str | None = typer.Option(
+        None, "--model-name", help="Base model: llama (the embedded one, default), a folder or a hub id."
     ),
     model_dir: Path | None = typer.Option(None, "--model-dir", help="Load the base model from this folder."),
     max_seq_length: int = typer.Option(2048, "--max-seq-length", help="Longer windows are left out."),
     load_in_4bit: bool = typer.Option(False, "--load-in-4bit", help="Base weights in 4 bits; needs CUDA."),
     load_in_8bit: bool = typer.Option(False, "--load-in-8bit", help="Base weights in 8 bits; needs CUDA."),
     engine: str = typer.Option("auto", "--engine", help="auto, unsloth or peft; auto takes what is there."),
-    rank: int = typer.Option(16, "--rank", help="LoRA rank."),
-    lora_alpha: int = typer.Option(8, "--lora-alpha", help="LoRA alpha."),
-    lora_dropout: float = typer.Option(0.0, "--lora-dropout", help="LoRA dropout."),
+    rank: int | None = typer.Option(None, "--rank", help="LoRA rank; default 16."),
+    lora_alpha: int | None = typer.Option(None, "--lora-alpha", help="LoRA alpha; default 8."),
+    lora_dropout: float | None = typer.Option(None, "--lora-dropout", help="LoRA dropout; default 0."),
+    virtual_tokens: int | None = typer.Option(
+        None, "--virtual-tokens", help="Places before the prompt, of prefix, prompt and p-tuning; default 16."
+    ),
     random_state: int = typer.Option(3407, "--random-state", help="Seed of choice, windows and weights."),
-    batch_size: int = typer.Option(8, "--batch-size", help="Windows a batch."),
-    gradient_accumulation_steps: int = typer.Option(
-        4, "--gradient-accumulation-steps", help="Batches a step."
+    batch_size: int | None = typer.Option(None, "--batch-size", help="Windows a batch; default 8."),
+    gradient_accumulation_steps: int | None = typer.Option(
+        None, "--gradient-accumulation-steps", help="Batches a step; default 4."
     ),
     num_epochs: float | None = typer.Option(None, "--num-epochs", help="Times to read every window."),
     max_steps: int | None = typer.Option(
         None, "--max-steps", help="Steps to train; 60 where no epochs are given, -1 for no limit."
     ),
-    learning_rate: float = typer.Option(2e-4, "--learning-rate", help="Highest learning rate."),
+    learning_rate: float | None = typer.Option(
+        None, "--learning-rate", help="Highest learning rate; default: the method's, 2e-4 for lora."
+    ),
     weight_decay: float = typer.Option(0.05, "--weight-decay", help="Weight decay."),
     lr_scheduler_type: str = typer.Option("cosine", "--lr-scheduler-type", help="Learning rate schedule."),
-    optim: str = typer.Option("adamw_8bit", "--optim", help="Optimiser; adamw_torch where CUDA is absent."),
+    optim: str | None = typer.Option(
+        None, "--optim", help="Optimiser; default adamw_8bit, adamw_torch where CUDA is absent."
+    ),
     logging_steps: int = typer.Option(1, "--logging-steps", help="Steps between two reports."),
     save_steps: int | None = typer.Option(None, "--save-steps", help="Steps between two checkpoints."),
+    early_stopping: int | None = typer.Option(
+        None,
+        "--early-stopping",
+        metavar="N",
+        help="End after N validations without a new lowest loss, and keep the best.",
+    ),
     report_to: str = typer.Option("tensorboard", "--report-to", help="tensorboard, none, wandb, mlflow ..."),
     name: str | None = typer.Option(None, "--name", help="Name of the adapter; default: from the options."),
     output_dir: Path | None = typer.Option(
@@ -103,7 +126,7 @@ def train(
     ),
     _train: bool = typer.Option(False, "--train", help="Does nothing: this command trains."),
 ) -> None:
-    """Fine-tune a LoRA adapter; the same command again goes on where a stopped one ended."""
+    """Tune a model on stocks; the same command again goes on where a stopped one ended."""
     from stockllm.forecaster import options as flags
     from stockllm.forecaster.progress import Terminal
     from stockllm.forecaster.prompts import parse_fields
@@ -124,15 +147,17 @@ def train(
         if resume is not None:
             _show_result(go_on(store, resume or None, listen, output_dir=output_dir), language)
             return
-        options = flags.TrainOptions(
+        options = flags.TrainOptions.given(
             # Whom to train on is found out last: a wrong flag must not cost an import first.
             codes=() if company_list_file is None and choose_stock is None else ("to be found",),
+            method=method,
+            preset=preset,
             model_name=model_name,
             model_dir=model_dir,
             name=name,
             output_dir=output_dir.expanduser().absolute() if output_dir is not None else None,
             engine=engine,
-            prompt=prompt,  # type: ignore[arg-type]  # TrainOptions says so where it is neither
+            prompt=prompt,
             fields=parse_fields(fields),
             tasks=parse_tasks(tasks),
             with_news=with_news,
@@ -144,6 +169,7 @@ def train(
             rank=rank,
             lora_alpha=lora_alpha,
             lora_dropout=lora_dropout,
+            virtual_tokens=virtual_tokens,
             random_state=random_state,
             batch_size=batch_size,
             gradient_accumulation_steps=gradient_accumulation_steps,
@@ -155,8 +181,12 @@ def train(
             optim=optim,
             logging_steps=logging_steps,
             save_steps=save_steps,
+            early_stopping=early_stopping,
             report_to=report_to,
         )
+        if options.preset is not None:
+            chosen = f"{options.base}, --method {options.method}, --batch-size {options.batch_size}"
+            say(text(f"預設組合 {options.preset}：{chosen}", f"Preset {options.preset}: {chosen}", language))
         if data_dir is not None:
             _import(store, data_dir, company_list_file)
         companies = _companies(store, company_list_file, choose_stock, options, language)

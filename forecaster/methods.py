@@ -291,7 +291,7 @@ def load_state(model: Any, method: str, folder: Path) -> bool:
             named[name].copy_(weight)
     if method == "adalora":
         for key, gains in state["gains"].items():
-            placed = {name: gain.to(named[name].device) for name, gain in gains.items()}
+            placed = {name: gain.to(model.device) for name, gain in gains.items()}
             setattr(model.base_model.rankallocator, key, placed)
         model.peft_config["default"].rank_pattern = state["ranks"]
     return True

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -229,7 +230,10 @@ def _read(ref: ModelRef, method: str | None) -> tuple[Any, Any]:
     if method is not None and method != methods.FULL:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, ref.adapter_dir)
+        with warnings.catch_warnings():
+            # PEFT 0.21 looks for AdaLoRA's ranks among LoRA's, says so, and then takes them as it should.
+            warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+            model = PeftModel.from_pretrained(model, ref.adapter_dir)
         if method in methods.MERGED:
             model = model.merge_and_unload()
     return model.eval(), tokenizer

@@ -187,9 +187,10 @@ class TrainOptions:
         ):
             value = getattr(self, name)
             if value not in known:
+                names = [choice for choice in known if choice is not None]
                 raise UsageError(
-                    f"{_flag(name)} {value!r} is not known; choose one of {', '.join(filter(None, known))}.",
-                    zh=f"{_flag(name)} 沒有 {value!r} 這個值：請從 {', '.join(known)} 中選擇。",
+                    f"{_flag(name)} {value!r} is not known; choose one of {', '.join(names)}.",
+                    zh=f"{_flag(name)} 沒有 {value!r} 這個值：請從 {', '.join(names)} 中選擇。",
                 )
         if self.report_to not in ("tensorboard", "none") and find_spec(self.report_to) is None:
             raise UsageError(
@@ -210,6 +211,11 @@ class TrainOptions:
                     "64 個字元。"
                 ),
             )
+
+    @classmethod
+    def given(cls, **flags: Any) -> TrainOptions:
+        """The options of a command line, where None is what was not given: a preset fills it in first."""
+        return cls(**{key: value for key, value in presets.filled(flags).items() if value is not None})
 
     @property
     def base(self) -> str:

@@ -103,6 +103,8 @@ def test_every_flag_of_the_reference_in_both_spellings(
         "name": ("mine", "name", "mine"),
         "save-steps": (1, "save_steps", 1),
         "fields": ("open,close", "fields", ("Open", "Close")),
+        "method": ("dora", "method", "dora"),
+        "early-stopping": (3, "early_stopping", 3),
     }
     bare = {"load-in-4bit": ("load_in_4bit", True), "train": ("rank", 8)}
     for spell in (str, lambda name: name.replace("-", "_")):
@@ -137,6 +139,19 @@ def test_the_defaults_are_the_references(run: Command, asked: list[TrainOptions]
     assert (options.batch_size, options.gradient_accumulation_steps) == (8, 4)
     assert (options.lr_scheduler_type, options.report_to) == ("cosine", "tensorboard")
     assert (options.tasks, options.steps_for(17_325)) == (DEFAULT_TASKS, 60)
+
+
+def test_a_preset_is_said(run: Command, asked: list[TrainOptions], company_list: Path) -> None:
+    result = run("train", "--company-list-file", company_list, "--preset", "small", "--batch-size", "2")
+    assert "Preset small: unsloth/Llama-3.2-1B-Instruct, --method qlora, --batch-size 2" in result.stderr
+    assert (asked[0].preset, asked[0].method, asked[0].gradient_accumulation_steps) == ("small", "qlora", 8)
+
+
+def test_a_method_brings_its_own_defaults(
+    run: Command, asked: list[TrainOptions], company_list: Path
+) -> None:
+    run("train", "--company-list-file", company_list, "--method", "prefix", "--virtual_tokens", "4")
+    assert (asked[0].method, asked[0].virtual_tokens, asked[0].rank) == ("prefix", 4, None)
 
 
 def test_what_came_out_is_printed(run: Command, asked: list[TrainOptions], company_list: Path) -> None:
@@ -260,6 +275,15 @@ def test_resume_with_a_name_and_without(
         (["--choose-stock", "1", "--validation-from", "soon"], "--validation-from 'soon' is not a date"),
         (["--choose-stock", "1", "--validation-from", "2031-01-01"], "leaves no day"),
         (["--choose-stock", "one"], "'--choose-stock'"),
+        (
+            ["--choose-stock", "1", "--method", "lor"],
+            "--method 'lor' is not known; choose one of lora",
+        ),
+        (["--choose-stock", "1", "--method", "adapter"], "--method adapter is not to be had: PEFT has no"),
+        (["--choose-stock", "1", "--method", "ia3", "--rank", "4"], "--rank says nothing to --method ia3"),
+        (["--choose-stock", "1", "--virtual-tokens", "4"], "--virtual-tokens says nothing to --method lora"),
+        (["--choose-stock", "1", "--preset", "big"], "--preset 'big' is not known; choose one of auto, cpu"),
+        (["--choose-stock", "1", "--early-stopping", "0"], "--early-stopping is 0"),
     ],
 )
 def test_wrong_usage_is_one_sentence(

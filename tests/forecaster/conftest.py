@@ -88,7 +88,7 @@ def filled_home(tmp_path: Path) -> Home:
     return home
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fill_home() -> Callable[..., None]:
     """``fill_home(home, codes, days)``."""
     return fill

@@ -17,6 +17,7 @@ with quiet_imports():
 
     from stockllm.forecaster import llama as forward
     from stockllm.forecaster.llama import SharedPrompts
+    from stockllm.forecaster.methods import LoraOptions, fresh
 
 WORDS = 61
 LENGTHS = (9, 3, 14)
@@ -55,7 +56,7 @@ def prompts(seed: int = 0) -> list[list[int]]:
 def plainly(model: Any, texts: list[list[int]]) -> torch.Tensor:
     """The logits behind each text, one plain forward pass a text."""
     with torch.inference_mode():
-        return torch.stack([model(torch.tensor([text])).logits[0, -1] for text in texts])
+        return torch.stack([model(input_ids=torch.tensor([text])).logits[0, -1] for text in texts])
 
 
 def grow(decoder: SharedPrompts, texts: list[list[int]], seed: int, ragged: bool) -> None:
@@ -105,6 +106,26 @@ def test_with_an_adapter(merged: bool) -> None:
     assert (after - before).abs().max() > 0.1
     base = model.merge_and_unload() if merged else model.get_base_model()
     assert_agrees(base if merged else model, base, True)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("kind", ["prefix", "prompt", "p-tuning"])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_with_something_before_the_prompt(kind: str, kv_heads: int, ragged: bool) -> None:
+    plain = llama(kv_heads)
+    before = plainly(plain, prompts())
+    model = fresh(plain, LoraOptions(0, 0, 0.0, 1, 64, method=kind, virtual_tokens=5)).eval()
+    with torch.no_grad():
+        # As after a long training: far from where it began.
+        torch.nn.init.normal_(model.prompt_encoder["default"].embedding.weight, std=0.7)
+    assert (plainly(model, prompts()) - before).abs().max() > 0.1
+    decoder = SharedPrompts(model, prompts(), PATHS, 24)
+    texts = [list(prompt) for prompt in prompts() for _ in range(PATHS)]
+    for step in range(5):
+        ours = torch.log_softmax(decoder.logits(), dim=-1)
+        theirs = torch.log_softmax(plainly(model, texts), dim=-1)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+        grow(decoder, texts, step, ragged)
 
 
 def test_some_rows_and_columns_only() -> None:
