@@ -184,11 +184,12 @@ class BarStore:
             last = connection.exec_driver_sql("SELECT max(date) FROM bars").scalar_one()
         return date.fromisoformat(last) if last else None
 
-    def traded(self) -> Mapping[date, int]:
-        """Day -> number of companies that traded on it, ascending by day."""
+    def traded(self, since: date = date.min) -> Mapping[date, int]:
+        """Day -> number of companies that traded on it, ascending by day; from ``since`` on."""
         with self._database.read() as connection:
             rows = connection.exec_driver_sql(
-                "SELECT date, count(*) FROM bars WHERE volume > 0 GROUP BY date ORDER BY date"
+                "SELECT date, count(*) FROM bars WHERE date >= ? AND volume > 0 GROUP BY date ORDER BY date",
+                (since.isoformat(),),
             )
             return {date.fromisoformat(day): count for day, count in rows}
 

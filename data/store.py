@@ -224,13 +224,13 @@ class Store:
             rows = connection.execute(sa.select(schema.companies)).mappings().all()
         return [Company(**(dict(row) | {"aliases": tuple(json.loads(row["aliases"]))})) for row in rows]
 
-    def calendar(self, until: date | None = None) -> TradingCalendar:
+    def calendar(self, until: date | None = None, since: date = date.min) -> TradingCalendar:
         """The exchanges' rules, corrected by what the exchanges said, then by the store's bars and last
         by the user's ``calendar.toml``.
 
-        Nothing is learned from what happened after ``until``.
+        Nothing is learned from what happened after ``until`` or before ``since``.
         """
-        traded = {day: n for day, n in self.bars.traded().items() if until is None or day <= until}
+        traded = {day: n for day, n in self.bars.traded(since).items() if until is None or day <= until}
         calendar = self.collected.correct(default_calendar(), until)
         calendar = calendar.learn(traded, len(self.bars.codes()))
         closed, opened = _override(self.home.closed_days_file)

@@ -365,7 +365,7 @@ def _last_refresh(store: Store, now: datetime) -> LastRefresh | None:
     from stockllm.data.settings import Settings
     from stockllm.nightly.times import next_due
 
-    due = next_due(store.calendar(), Settings.load(store.home).refresh_at, now)
+    due = next_due(store.calendar(since=now.date() - _RECENT), Settings.load(store.home).refresh_at, now)
     return LastRefresh(rows[0].started, rows[0].outcome, due)
 
 

@@ -18,6 +18,7 @@ from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import Key, bindings
 from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
 from stockllm.tui.messages import BandsLoaded, Exported, LedgerChosen, LedgerLoaded, LoadFailed, Scored
+from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Cell, Column, Line, Table
@@ -280,7 +281,7 @@ class LedgerScreen(TabScreen):
         if self.chosen is not None:
             parts.append(t("ledger.count", self.language, count=len(self.chosen.entries)))
         said = self.record[self.language == "en"]
-        self.query_one("#record", Static).update(" · ".join([*parts, said] if said else parts))
+        say(self.query_one("#record", Static), " · ".join([*parts, said] if said else parts))
 
     def _fill(self) -> None:
         language = self.language

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Sites that are asked, by the key of the request log.
 SITES = ("twse", "twse_openapi", "tpex", "newsapi")
 
+#: Bars that the calendar of the days to come is learned from.
+_A_MONTH = timedelta(days=30)
+
 _REFRESHES = 30
 _REQUESTS = 100
 _QUARANTINED = 2000
@@ -91,7 +94,7 @@ def load_system(home: Home, now: datetime) -> SystemState:
             tuple(store.refreshes.list(limit=_REFRESHES)),
             holder(home.refresh_lock),
             holder(home.schedule_lock),
-            next_due(store.calendar(), settings.refresh_at, now),
+            next_due(store.calendar(since=now.date() - _A_MONTH), settings.refresh_at, now),
             tuple(sites),
             tuple(store.requests.log(limit=_REQUESTS)),
             tuple(_logs(home)),

@@ -16,18 +16,20 @@ from textual.widgets import Static
 
 from stockllm.data.refreshes import RefreshRow
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
-from stockllm.tui import jobs, text
+from stockllm.tui import jobs
 from stockllm.tui import system_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import Key, bindings
 from stockllm.tui.messages import Exported, LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
+from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Table
+from stockllm.tui.text import Language
 
 KEYS = (
     Key("u", "u", "screen.refresh_now", "refresh_now"),
@@ -56,11 +58,13 @@ class SystemScreen(TabScreen):
     NOTES = ("help.system",)
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "system")
 
-    pane: reactive[str] = reactive(PANES[0])
+    pane: reactive[str] = reactive(PANES[0], repaint=False)
 
     state: SystemState | None = None
     store_state: StoreState | None = None
     job: Job | None = None
+    #: What the table of freshness was made from.
+    _fresh: tuple[StoreState | None, Language] | None = None
 
     def body(self) -> ComposeResult:
         yield Static(id="system-line", markup=False)
@@ -171,7 +175,7 @@ class SystemScreen(TabScreen):
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         if isinstance(message.error, NothingToShow):
-            self.query_one("#system-line", Static).update(message.error.sentence(self.language))
+            say(self.query_one("#system-line", Static), message.error.sentence(self.language))
             return
         titles = {
             "start": "toast.refresh_failed",
@@ -255,14 +259,18 @@ class SystemScreen(TabScreen):
     def show(self) -> None:
         """Everything, in the language of the screen."""
         language = self.language
-        freshness_table(self.query_one("#freshness", Table), self.store_state, language)
+        fresh = (self.store_state, language)
+        if fresh != self._fresh:
+            # A line a company: not to be made again for every look at a refresh that runs.
+            self._fresh = fresh
+            freshness_table(self.query_one("#freshness", Table), *fresh)
         table = self.query_one("#pane", Table)
         if self.pane != "freshness":
             troubles = tuple(self.stock.troubles)
             fill_pane(table, self.pane, self.state, self.store_state, troubles, self.steps_of, language)
-        self.query_one("#pane-title", Static).update(self._titles())
+        say(self.query_one("#pane-title", Static), self._titles())
         if self.state is not None:
-            self.query_one("#system-line", Static).update(" · ".join(self._line(self.state)))
+            say(self.query_one("#system-line", Static), " · ".join(self._line(self.state)))
 
     def _titles(self) -> Content:
         """The panes' names, the one shown in bright."""
@@ -293,10 +301,10 @@ class SystemScreen(TabScreen):
         return parts
 
 
-def _step(step: str, language: text.Language) -> str:
+def _step(step: str, language: Language) -> str:
     return STEP_NAMES.get(step, step) if language == "zh" else step
 
 
-def _summary(row: RefreshRow, zone: tzinfo | None, language: text.Language) -> str:
+def _summary(row: RefreshRow, zone: tzinfo | None, language: Language) -> str:
     outcome = OUTCOME_NAMES[row.outcome] if language == "zh" else row.outcome
     return f"{row.started.astimezone(zone):%m/%d %H:%M} {outcome}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.reactive import reactive
@@ -59,6 +60,11 @@ class TabScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """The language may have changed while another tab was shown."""
         self.language = self.stock.language
+
+    @on(events.ScreenResume)
+    def _keep_styles(self, event: events.ScreenResume) -> None:
+        # A theme that was changed meanwhile is applied before the screen is shown.
+        event.refresh_styles = False
 
     def answer(self, message: Message) -> None:
         """For a worker: post what it found, unless a newer one has taken its place meanwhile.

@@ -66,7 +66,7 @@ class Table(ScrollView, can_focus=True):
         Binding("enter", "pick", "Select", show=False, id="table.pick", tooltip="Select this row"),
     ]
 
-    cursor: reactive[str] = reactive("")
+    cursor: reactive[str] = reactive("", repaint=False)
 
     @dataclass(eq=False)
     class Moved(Message):
@@ -107,8 +107,11 @@ class Table(ScrollView, can_focus=True):
 
     def fill(self, columns: Sequence[Column], rows: Sequence[Line], notice: str = "") -> None:
         """Put in what is to be seen; ``notice`` stands where there are no rows."""
+        wanted = (tuple(columns), tuple(rows), notice)
+        if wanted == (self.columns, self.rows, self.notice):
+            return
         before = self.index
-        self.columns, self.rows, self.notice = tuple(columns), tuple(rows), notice
+        self.columns, self.rows, self.notice = wanted
         self._places = {row.key: place for place, row in enumerate(self.rows)}
         self.virtual_size = Size(0, len(self.rows) + 1)
         if self.rows and self.index is None:
@@ -116,6 +119,12 @@ class Table(ScrollView, can_focus=True):
             self.post_message(self.Moved(self, self.cursor))
         self._show_cursor()
         self.refresh()
+
+    def watch_cursor(self, before: str, now: str) -> None:
+        """Only the two lines that look different are drawn again."""
+        for key in (before, now):
+            if key in self._places:
+                self.refresh_line(self._places[key] + 1)
 
     @property
     def index(self) -> int | None:

@@ -8,7 +8,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -19,6 +18,7 @@ from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import Key, bindings
 from stockllm.tui.messages import AdaptersLoaded, DefaultSet, Exported, LoadFailed, RunsLoaded, Started
+from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Cell, Column, Line, Table
@@ -351,7 +351,7 @@ class TrainingScreen(TabScreen):
         loss.display = rate.display = as_run
         box = self.query_one("#train-text", Static)
         if as_run and run is not None:
-            box.update(run_text(run, self.language))
+            say(box, run_text(run, self.language))
             last = run.last
             ends = ("0", str(last.steps)) if last else ("", "")
             notice = t("training.no_points", self.language)
@@ -363,6 +363,6 @@ class TrainingScreen(TabScreen):
                 t("training.lr_curve", self.language), run.points("lr"), ends=ends, notice=notice
             )
         elif adapter is not None:
-            box.update(adapter_text(adapter, self.language))
+            say(box, adapter_text(adapter, self.language))
         else:
-            box.update(Content(t("training.how", self.language)))
+            say(box, t("training.how", self.language))
