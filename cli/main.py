@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import (
+    align,
     backtest,
     calibrate,
     companies,
@@ -62,6 +63,7 @@ GROUPS = (
     pretrain,
     calibrate,
     dataset,
+    align,
 )
 
 

@@ -1,0 +1,365 @@
+"""Alignment from outcomes: the ledger's scored forecasts in, an adapter out. `align` reads top to bottom.
+
+The adapter is like any other: it has a card, is chosen by name, and its card carries the last day that an
+outcome read, so that no evaluation of earlier days takes it for a test. It appears whole or not at all; an
+alignment that is stopped leaves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.forecaster import cards
+from stockllm.forecaster.align_evaluate import refuse_read
+from stockllm.forecaster.align_models import base_name, load_reward_model, policy_of, rewards_folder
+from stockllm.forecaster.align_options import AlignOptions
+from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, pairs
+from stockllm.forecaster.engines import Loaded, prepare_imports
+from stockllm.forecaster.examples import measure_with
+from stockllm.forecaster.models import EMBEDDED, ModelRef, resolve_model, weights_hash
+from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
+from stockllm.forecaster.prompts import Example, prompt_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stockllm.data.paths import Home
+    from stockllm.data.store import Store
+
+    Tell = Callable[[TrainEvent], None]
+
+_TAIPEI = ZoneInfo("Asia/Taipei")
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """What came of an alignment. ``model`` is the name to forecast with; empty for a reward model.
+
+    ``before`` is the model that it started from. ``figures`` are the trainer's own at the end:
+    ``accuracy``, the share of pairs told apart, or ``reward`` and ``format``, the share of GRPO's answers
+    that were candles.
+    """
+
+    name: str
+    path: Path
+    before: str
+    model: str
+    card: cards.Card
+    figures: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Lesson:
+    """What the trainer reads: its rows, the longest of them in tokens, and what was left out."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    longest: int = 0
+    used: int = 0
+    too_long: int = 0
+    too_close: int = 0
+    margin: float | None = None
+
+
+def align(
+    store: Store, options: AlignOptions, progress: Tell | None = None, *, test_from: date | None = None
+) -> Aligned:
+    """Align a model with the ledger's outcomes and keep what was learned as an adapter.
+
+    :param test_from: a day from which on the result is to be examined; refused where it would be read.
+
+    :raises NotEnoughHistory: an empty ledger, or one without an outcome that may be read.
+    :raises UsageError: a model or an option that cannot be.
+    :raises ModelUnavailable: a model that cannot be loaded.
+    :raises TrainingStopped: on Ctrl-C or SIGTERM; nothing is kept.
+    """
+    from stockllm.forecaster import align_trainers as trl
+
+    prepare_imports()
+    home = store.home.ensure()
+    ref = resolve_model(options.model, home)
+    start_card = _refuse(ref, options)
+    outcomes = gather(store, options, ref)
+    if test_from is not None:
+        refuse_read(store, options.model, outcomes.last_day, test_from)
+    name = options.name or _name(options, outcomes.last_day)
+    place = (rewards_folder(home) if options.method == "reward" else home.adapters) / name
+    if place.exists():
+        raise UsageError(
+            f"There is an adapter {name!r} already; choose another --name.",
+            zh=f"已經有名為 {name!r} 的適配器：請換一個 --name。",
+        )
+    folder = runs_folder(home) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    log = ProgressLog(folder, store.simulated)
+
+    def tell(event: TrainEvent) -> None:
+        log(event)
+        if progress is not None:
+            progress(event)
+
+    with StopRequest() as stop, _reported(store, name, options, folder, tell), _hushed(folder):
+        policy = policy_of(ref, options)
+        lesson = _lesson(outcomes, options, policy)
+        for sentence in _sentences(outcomes, lesson, options):
+            tell(TrainEvent("preparing", steps=options.max_steps, text=sentence))
+        reward = _reward(home, outcomes, options)
+        trainer = trl.build(policy, folder, options, lesson.rows, lesson.longest, reward)
+        history = trl.fit(trainer, tell, stop)
+        tell(TrainEvent("saving", options.max_steps, options.max_steps))
+        figures = _figures(history, reward)
+        card = _save(
+            trainer, policy, place, ref, start_card, outcomes, lesson, options, history, store.simulated
+        )
+    tell(TrainEvent("finished", text=f"The adapter {name} is ready."))
+    base = base_name(ref)
+    return Aligned(
+        name, place, options.model, "" if options.method == "reward" else f"{base}+{name}", card, figures
+    )
+
+
+def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
+    """UsageError for a model that cannot be aligned; the card of the adapter it starts from."""
+    if ref.base is None:
+        raise UsageError(
+            f"{ref.name} has no weights to align; name a model such as {EMBEDDED}.",
+            zh=f"{ref.name} 沒有可對齊的權重：請指定模型，例如 {EMBEDDED}。",
+        )
+    if ref.adapter_dir is None:
+        return None
+    card = cards.read_card(ref.adapter_dir)
+    kind = json.loads((ref.adapter_dir / "adapter_config.json").read_text("utf-8")).get("peft_type")
+    if kind != "LORA" or options.method == "reward":
+        raise UsageError(
+            f"The adapter {ref.adapter} cannot be gone on from: --method {options.method} goes on from "
+            f"{'no adapter' if options.method == 'reward' else 'LoRA adapters alone'}; name the base model.",
+            zh=f"無法從適配器 {ref.adapter} 繼續：--method {options.method} "
+            f"{'不從適配器開始' if options.method == 'reward' else '只能從 LoRA 適配器繼續'}；"
+            "請指定基礎模型。",
+        )
+    fields = card.flags.get("fields")
+    if (
+        options.prompt == "reference"
+        and fields
+        and list(fields) != ["Open", "High", "Low", "Close", "Capacity"]
+    ):
+        raise UsageError(
+            f"The adapter {ref.adapter} was trained on other fields than a path has: align it in the compact "
+            "prompt, or name another.",
+            zh=f"適配器 {ref.adapter} 用的欄位不是路徑所有的：請用 compact 格式，或指定其他適配器。",
+        )
+    return card
+
+
+def _name(options: AlignOptions, last: date) -> str:
+    digest = hashlib.sha256(json.dumps(options.document(), sort_keys=True).encode()).hexdigest()[:6]
+    return f"{options.method}-{last:%Y%m%d}-{digest}"
+
+
+def _lesson(outcomes: Outcomes, options: AlignOptions, policy: Loaded) -> _Lesson:
+    """The rows of the method, without those that are longer than ``max_seq_length``."""
+    from stockllm.forecaster.align_trainers import pair_rows
+
+    measure = measure_with(policy.tokenizer)
+    lesson = _Lesson()
+    if options.method == "grpo":
+        for outcome in outcomes.found:
+            prompt = prompt_messages(outcome.window, options.prompt)
+            # An answer that came to pass tells how long answers are.
+            whole = _longest(measure, [Example(prompt, _first(outcome).completion)])
+            asked = _longest(measure, [Example(prompt, [{"role": "assistant", "content": ""}])])
+            if whole > options.max_seq_length:
+                lesson.too_long += 1
+                continue
+            lesson.rows.append({"prompt": prompt, "outcome": outcome.id})
+            lesson.longest = max(lesson.longest, whole - asked + _SPARE)
+        lesson.used = len(lesson.rows)
+    else:
+        made, lesson.too_close = pairs(
+            outcomes.found, options.margin, options.pairs_per_forecast, options.random_state
+        )
+        fitting = [pair for pair in made if _fits(pair, measure, options.max_seq_length, lesson)]
+        lesson.too_long = len(made) - len(fitting)
+        lesson.rows = pair_rows(fitting, options.method)
+        lesson.used = len(fitting)
+        lesson.margin = sum(pair.margin for pair in fitting) / len(fitting) if fitting else None
+    if not lesson.rows:
+        raise NotEnoughHistory(
+            f"None of {len(outcomes.found):,} outcomes gives an example: {lesson.too_close:,} have no path "
+            f"that is worse by --margin {options.margin:g}, {lesson.too_long:,} are longer than "
+            f"--max-seq-length {options.max_seq_length}; lower the one or raise the other.",
+            zh=f"{len(outcomes.found):,} 個結果中沒有可用的樣本：{lesson.too_close:,} 個沒有差到 --margin "
+            f"{options.margin:g} 的路徑，{lesson.too_long:,} 個超過 --max-seq-length "
+            f"{options.max_seq_length}；請調低前者或調高後者。",
+        )
+    return lesson
+
+
+#: Tokens that an answer of GRPO may take beyond those of one that was sampled, its end among them.
+_SPARE = 4
+
+
+def _first(outcome: Any) -> Example:
+    from stockllm.forecaster.align_outcomes import said
+
+    return said(outcome, 0)
+
+
+def _fits(pair: Pair, measure: Callable[[list[Example]], list[int]], most: int, lesson: _Lesson) -> bool:
+    longest = _longest(measure, [pair.chosen, pair.rejected])
+    if longest <= most:
+        lesson.longest = max(lesson.longest, longest)
+    return longest <= most
+
+
+def _longest(measure: Callable[[list[Example]], list[int]], examples: list[Example]) -> int:
+    return max(measure(examples))
+
+
+def _reward(home: Home, outcomes: Outcomes, options: AlignOptions) -> Any:
+    """GRPO's reward functions; None for the other methods."""
+    if options.method != "grpo":
+        return None
+    from stockllm.forecaster.align_reward import OutcomeReward
+
+    if options.reward_model is None:
+        return [OutcomeReward(outcomes.found, options.prompt)]
+    judge, tokenizer = load_reward_model(home, options.reward_model)
+    judge.stockllm_tokenizer = tokenizer
+    return [OutcomeReward(outcomes.found, options.prompt, format_alone=True), judge]
+
+
+def _sentences(outcomes: Outcomes, lesson: _Lesson, options: AlignOptions) -> Iterator[str]:
+    """What the user should know before the first step."""
+    used = "windows" if options.method == "grpo" else "pairs"
+    yield (
+        f"{lesson.used:,} {used} from {len(outcomes.found):,} of the ledger's {outcomes.entries:,} "
+        f"forecasts, outcomes up to {outcomes.last_day}."
+    )
+    if outcomes.waiting:
+        yield f"{outcomes.waiting:,} forecasts wait for days or scores."
+    if outcomes.changed:
+        yield f"{outcomes.changed:,} forecasts were made from bars that are others now and are left out."
+    if lesson.too_close:
+        yield f"{lesson.too_close:,} forecasts have no path that is worse by {options.margin:g} usual moves."
+    if lesson.too_long:
+        yield f"{lesson.too_long:,} examples are longer than --max-seq-length and are left out."
+    seen = sum(outcome.seen for outcome in outcomes.found)
+    if seen:
+        yield (
+            f"{seen:,} forecasts were made by a model that had been trained on their days: what it learns "
+            "from them says little about days to come."
+        )
+
+
+def _figures(history: Sequence[dict[str, Any]], reward: Any) -> dict[str, float]:
+    """The trainer's own figures, means over the last fifth of the steps."""
+    last = [entry for entry in history if "loss" in entry][-max(1, len(history) // 5) :]
+    found = {}
+    for key, named in (("rewards/accuracies", "accuracy"), ("accuracy", "accuracy"), ("reward", "reward")):
+        values = [float(entry[key]) for entry in last if key in entry]
+        if values:
+            found[named] = sum(values) / len(values)
+    if reward is not None:
+        found["format"] = 1 - reward[0].failed / max(1, reward[0].read)
+    return found
+
+
+def _save(
+    trainer: Any,
+    policy: Loaded,
+    place: Path,
+    ref: ModelRef,
+    start: cards.Card | None,
+    outcomes: Outcomes,
+    lesson: _Lesson,
+    options: AlignOptions,
+    history: list[dict[str, Any]],
+    simulated: bool,
+) -> cards.Card:
+    """Write the adapter beside its place and move it there: it is whole or absent."""
+    assert ref.base is not None
+    part = place.with_name(f".{place.name}.part-{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    windows = [outcome.window for outcome in outcomes.found]
+    codes = {window.code for window in windows} | set(start.companies if start else ())
+    first = min(window.days[0] for window in windows).isoformat()
+    last = outcomes.last_day.isoformat()
+    flags = options.document() | {"pair_margin": lesson.margin}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        trainer.model.save_pretrained(str(part), selected_adapters=["default"])
+        policy.tokenizer.save_pretrained(str(part))
+        card = cards.Card(
+            name=place.name,
+            base=base_name(ref),
+            base_hash=weights_hash(ref.base),
+            hash=weights_hash(part),
+            made_at=datetime.now(_TAIPEI).isoformat(timespec="seconds"),
+            companies=sorted(codes),
+            data_start=min(first, start.data_start) if start else first,
+            # What the start has read, the result has read.
+            data_end=max(last, start.data_end) if start else last,
+            validation_from=None,
+            embargo=0,
+            simulated=simulated,
+            prompt=options.prompt,
+            tasks=sorted({str(window.task) for window in windows}),
+            engine="peft",
+            steps=options.max_steps,
+            examples={
+                "windows": len(windows),
+                "used": lesson.used,
+                "too_long": {"all": lesson.too_long} if lesson.too_long else {},
+                "too_close": lesson.too_close,
+            },
+            losses=cards.losses_of(history),
+            flags=flags,
+            run=place.name,
+            versions=cards.versions(),
+            trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        )
+        cards.write_card(part, card)
+        os.replace(part, place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return card
+
+
+@contextlib.contextmanager
+def _reported(store: Store, name: str, options: AlignOptions, folder: Path, tell: Tell) -> Iterator[None]:
+    """Keep the store's record of the run and say how it ended, whichever way it does."""
+    row = store.runs.start(name, options.document(), folder / PROGRESS_FILE)
+    try:
+        yield
+    except KeyboardInterrupt:
+        stopped = TrainingStopped(
+            "The alignment was stopped and nothing of it kept; the same command starts it anew.",
+            zh="對齊已停止，沒有留下任何結果；以同樣的指令可重新開始。",
+        )
+        tell(TrainEvent("stopped", text=str(stopped)))
+        store.runs.finish(row, "stopped", str(stopped))
+        raise stopped from None
+    except Exception as error:
+        sentence = str(error) or type(error).__name__
+        tell(TrainEvent("failed", text=sentence))
+        store.runs.finish(row, "failed", sentence)
+        raise
+    store.runs.finish(row, "done")
+
+
+@contextlib.contextmanager
+def _hushed(folder: Path) -> Iterator[None]:
+    """What trainers print goes to a file: stdout belongs to the command's answer."""
+    with (folder / "engine.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        yield

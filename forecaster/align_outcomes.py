@@ -1,0 +1,271 @@
+"""What became of the ledger's paths: each sampled future held against the days that came.
+
+Distances are counted in usual moves: the log return of a path's close on day k, less what happened, over
+the stock's daily volatility known on the evening times the root of k, and of all days the root mean
+square. With one day that is the CRPS of a point, in units of the volatility.
+
+The energy score of a forecast, ``E d(X, y) - E d(X, X') / 2``, is what CRPS becomes for several days. Its
+derivative by the probability of a path x is ``d(x, y) - E d(x, X')``: the *contribution* of the path. A
+path far from what came costs less where it stands alone, because a forecast must be as wide as the world
+is. Rewarding a path by its negative contribution follows the score's own gradient; rewarding nearness
+alone would only teach the model to be narrow.
+
+Nothing looks ahead: an outcome is used only where every day of it is scored and lies at or before
+``until``, and no bar after that day is read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockllm.data.errors import NotEnoughHistory
+from stockllm.data.records import PathForecast, Series
+from stockllm.forecaster.codec import encode
+from stockllm.forecaster.forecast import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
+from stockllm.forecaster.prompts import Example, training_messages
+from stockllm.forecaster.windows import Window, open_window
+
+if TYPE_CHECKING:
+    from stockllm.data.ledger import LedgerRow
+    from stockllm.data.store import Store
+    from stockllm.forecaster.align_options import AlignOptions
+    from stockllm.forecaster.models import ModelRef
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A forecast whose days have come. ``window`` ends on its evening and has no future.
+
+    ``returns`` (paths, days) are log returns since the evening's close, ``actual`` (days,) what came,
+    ``usual`` (days,) the size of a usual move until each day.
+    """
+
+    id: int
+    forecast: PathForecast
+    window: Window
+    returns: Floats
+    actual: Floats
+    usual: Floats
+    seen: bool
+
+    @property
+    def distances(self) -> Floats:
+        """Of every path from what came, (paths,)."""
+        return distance(self.returns, self.actual, self.usual)
+
+    @property
+    def contributions(self) -> Floats:
+        """Of every path to the fair energy score, (paths,); the lower, the better."""
+        return contributions(self.returns, self.actual, self.usual)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One question with a better and a worse answer, and by how much the worse one is worse."""
+
+    forecast: int
+    code: str
+    origin: date
+    chosen: Example
+    rejected: Example
+    margin: float
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """The outcomes that may be learned from, in the ledger's order, and why others may not."""
+
+    found: list[Outcome] = field(default_factory=list)
+    entries: int = 0
+    waiting: int = 0
+    changed: int = 0
+    single: int = 0
+
+    @property
+    def last_day(self) -> date:
+        """The last day that any outcome reads."""
+        return max(outcome.forecast.dates[-1] for outcome in self.found)
+
+
+def distance(returns: Floats, actual: Floats, usual: Floats) -> Floats:
+    """Root mean square over the days of (returns - actual) / usual; the last axis is the days."""
+    apart: Floats = np.sqrt((((returns - actual) / usual) ** 2).mean(axis=-1))
+    return apart
+
+
+def contributions(returns: Floats, actual: Floats, usual: Floats) -> Floats:
+    """``d(x_i, y)`` less the mean of ``d(x_i, x_j)`` over the other paths, (paths,)."""
+    paths = len(returns)
+    if paths < 2:
+        return distance(returns, actual, usual)
+    between = distance(returns[:, None], returns[None], usual)
+    own: Floats = distance(returns, actual, usual) - between.sum(axis=1) / (paths - 1)
+    return own
+
+
+def gather(store: Store, options: AlignOptions, ref: ModelRef) -> Outcomes:
+    """Every forecast of the ledger whose days have come by ``options.until``.
+
+    A forecast is left out while a day of it is unscored, where the bars it was made from are others now
+    (what it asked cannot be asked again), and where it has one path alone.
+
+    :raises NotEnoughHistory: where none is left.
+    """
+    until = options.until or store.bars.last_date() or date.min
+    model = ref.name if ref.adapter is None else f"{ref.name}+{ref.adapter}"
+    days = [day.score for day in store.scores.list(None, model if options.entries == "same" else None)]
+    scored = Counter(score.forecast for score in days if score.date <= until)
+    seen = {score.forecast for score in days if score.seen}
+    result = Outcomes()
+    bars: dict[str, Series] = {}
+    for row in sorted(store.ledger.list(limit=10_000_000), key=lambda row: row.id):
+        if not _asked_for(row, options, ref, store.simulated):
+            continue
+        forecast = store.ledger.get(row.id)
+        if forecast.prompt != options.prompt:
+            continue
+        result.entries += 1
+        if row.due > until or scored[row.id] < row.horizon:
+            result.waiting += 1
+        elif row.paths < 2:
+            result.single += 1
+        else:
+            if row.code not in bars:
+                bars[row.code] = store.bars.series(row.code, end=until)
+            outcome = _outcome(store, row.id, forecast, bars[row.code], row.id in seen)
+            if outcome is None:
+                result.changed += 1
+            else:
+                result.found.append(outcome)
+    if not result.found:
+        raise _nothing(store, result, until, "of " + model if options.entries == "same" else "", model)
+    return result
+
+
+def _asked_for(row: LedgerRow, options: AlignOptions, ref: ModelRef, simulated: bool) -> bool:
+    """Whether a forecast of the ledger is one that the options speak of."""
+    return (
+        (options.entries == "all" or (row.model, row.adapter) == (ref.name, ref.adapter))
+        and (not options.codes or row.code in options.codes)
+        and (options.since is None or row.as_of >= options.since)
+        and row.simulated == simulated
+    )
+
+
+def _nothing(store: Store, result: Outcomes, until: date, whose: str, model: str) -> NotEnoughHistory:
+    if not store.ledger.list(limit=1):
+        return NotEnoughHistory(
+            "The ledger is empty, so there is nothing to learn from: make forecasts with 'stockllm "
+            "forecast', and score them with 'stockllm ledger score' when their days have come.",
+            zh="帳本是空的，沒有可學的結果：請先用 stockllm forecast 預測，"
+            "日子到了再用 stockllm ledger score 評分。",
+        )
+    whose = f" {whose}" if whose else ""
+    return NotEnoughHistory(
+        f"None of the ledger's {result.entries:,} forecasts{whose} can be learned from by {until}: "
+        f"{result.waiting:,} wait for days or scores, {result.changed:,} were made from bars that are others "
+        f"now, {result.single:,} have one path; run 'stockllm ledger score', or name another --model, "
+        "--entries or --until.",
+        zh=f"到 {until} 為止，帳本中 {model} 的 {result.entries:,} 次預測沒有可學的："
+        f"{result.waiting:,} 次還沒到期或沒評分，{result.changed:,} 次的原始資料已改，"
+        f"{result.single:,} 次只有一條路徑；請執行 stockllm ledger score，"
+        "或改用其他 --model、--entries、--until。",
+    )
+
+
+def _outcome(store: Store, id: int, forecast: PathForecast, series: Series, seen: bool) -> Outcome | None:
+    """The outcome of a forecast; None where the bars it was made from cannot be had again."""
+    origin = bisect_right(series.dates, forecast.as_of) - 1
+    place = {day: index for index, day in enumerate(series.dates)}
+    if origin < 1 or series.dates[origin] != forecast.as_of or any(d not in place for d in forecast.dates):
+        return None
+    history = series[: origin + 1]
+    known = store.ledger.find(
+        code=forecast.code,
+        as_of=forecast.as_of,
+        dates=forecast.dates,
+        model=forecast.model,
+        model_hash=forecast.model_hash,
+        adapter=forecast.adapter,
+        adapter_hash=forecast.adapter_hash,
+        prompt=forecast.prompt,
+        paths=forecast.paths,
+        seed=forecast.seed,
+        data_hash=data_hash(history),
+    )
+    if known != id:
+        return None
+    past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[forecast.prompt], len(history)))
+    window = open_window(history, store.company(forecast.code), past, forecast.dates)
+    level = np.cumsum(np.log(series.close / series.reference))
+    actual = np.array([level[place[day]] - level[origin] for day in forecast.dates])
+    returns = np.log(forecast.prices[:, :, 3].astype(np.float64) / forecast.last_close)
+    return Outcome(id, forecast, window, returns, actual, usual_moves(window), seen)
+
+
+def usual_moves(window: Window) -> Floats:
+    """The size of a usual log move until each of the window's coming days, (days,)."""
+    days = np.arange(1, len(window.future_dates) + 1)
+    moves: Floats = float(encode(window.history).sigma[-1]) * np.sqrt(days)
+    return moves
+
+
+def pairs(outcomes: list[Outcome], margin: float, each: int, seed: int) -> tuple[list[Pair], int]:
+    """Of every outcome the path nearest to what came, and up to ``each`` far ones; how many had none.
+
+    A far one is drawn by the seed among those whose contribution to the score is worse than the chosen
+    path's by ``margin`` usual moves or more.
+    """
+    made: list[Pair] = []
+    without = 0
+    for outcome in outcomes:
+        contribution = outcome.contributions
+        best = int(outcome.distances.argmin())
+        worse = contribution - contribution[best]
+        far = np.flatnonzero(worse >= max(margin, 1e-9))
+        order = np.random.default_rng([seed, outcome.id]).permutation(far).tolist()
+        chosen = said(outcome, best)
+        rejected = [(index, said(outcome, index)) for index in order[: each + 4]]
+        # A path that reads as the chosen one does is no other answer.
+        rejected = [(index, text) for index, text in rejected if text.completion != chosen.completion][:each]
+        without += not rejected
+        made += [
+            Pair(outcome.id, outcome.window.code, outcome.window.origin, chosen, text, float(worse[index]))
+            for index, text in rejected
+        ]
+    return made, without
+
+
+def said(outcome: Outcome, path: int) -> Example:
+    """One path of a forecast as the question and the answer that would have been it."""
+    forecast, window = outcome.forecast, outcome.window
+    future = as_series(forecast, path)
+    known = Window(
+        window.code,
+        window.name,
+        window.market,
+        window.history,
+        window.past,
+        future,
+        window.future_dates,
+    )
+    return training_messages(known, forecast.prompt)
+
+
+def as_series(forecast: PathForecast, path: int) -> Series:
+    """A path as the bars it says, each measured from the close before."""
+    prices = forecast.prices[path].astype(np.float64) / 100
+    reference = np.concatenate([[forecast.last_close / 100], prices[:-1, 3]])
+    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3])
+    return Series(
+        forecast.code, forecast.dates, *columns, forecast.volumes[path].astype(np.float64), reference
+    )
