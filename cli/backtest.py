@@ -112,9 +112,14 @@ def outcomes(
 def _check_targets(report: Path | None, outcome: Path | None) -> None:
     """UsageError where a report or a file could not be written, before any work goes into it."""
     if report is not None and report.exists() and not report.is_dir():
-        raise UsageError(f"{report} is a file: --report names a folder.")
+        raise UsageError(
+            f"{report} is a file: --report names a folder.", zh=f"{report} 是檔案：--report 要指定資料夾。"
+        )
     if outcome is not None and (outcome.is_dir() or not outcome.absolute().parent.is_dir()):
-        raise UsageError(f"{outcome} cannot be a file: name one in a folder that exists.")
+        raise UsageError(
+            f"{outcome} cannot be a file: name one in a folder that exists.",
+            zh=f"{outcome} 不能當檔案：請指定既有資料夾裡的檔名。",
+        )
 
 
 def _export(lines: Iterable[dict[str, Any]], target: Path) -> None:
@@ -123,7 +128,10 @@ def _export(lines: Iterable[dict[str, Any]], target: Path) -> None:
     try:
         counts = write(lines, target)
     except OSError as error:
-        raise StockllmError(f"{target} cannot be written ({error.strerror}): name another file.") from error
+        raise StockllmError(
+            f"{target} cannot be written ({error.strerror}): name another file.",
+            zh=f"{target} 無法寫入（{error.strerror}）：請指定其他檔案。",
+        ) from error
     listed = ", ".join(f"{number} {kind}s" for kind, number in counts.items())
     say(f"stockllm: {listed} are in {target}")
 

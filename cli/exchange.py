@@ -53,11 +53,20 @@ def open_exchange(
     from stockllm.trading.rules import Rules
 
     if (name == LIVE) == bool(start):
-        raise UsageError("A replay needs --from DATE and a name; the live exchange takes no --from.")
+        raise UsageError(
+            "A replay needs --from DATE and a name; the live exchange takes no --from.",
+            zh="重播需要 --from 日期與名稱；現行交易所不用 --from。",
+        )
     if hours not in ("evening", "intraday", "always"):
-        raise UsageError(f"There are no hours {hours!r}: choose evening, intraday or always.")
+        raise UsageError(
+            f"There are no hours {hours!r}: choose evening, intraday or always.",
+            zh=f"沒有 {hours!r} 這種時段：請選 evening、intraday 或 always。",
+        )
     if off_tick not in ("refuse", "round"):
-        raise UsageError(f"--off-tick is refuse or round, not {off_tick!r}.")
+        raise UsageError(
+            f"--off-tick is refuse or round, not {off_tick!r}.",
+            zh=f"--off-tick 為 refuse 或 round，而不是 {off_tick!r}。",
+        )
     exchange_accounts.check_name(name)
     rules = Rules(hours, settlement, off_tick)  # type: ignore[arg-type]
     store, settings = open_store()
@@ -191,7 +200,10 @@ def serve(
         with store.books.read() as books:
             live = exchange.row(books).mode == "live"
         if live and every is not None:
-            raise UsageError("The live exchange moves with the calendar: --every is for a replay.")
+            raise UsageError(
+                "The live exchange moves with the calendar: --every is for a replay.",
+                zh="現行交易所隨日曆前進：--every 是給重播用的。",
+            )
 
         def ready(address: str, taken: int) -> None:
             banner(store.simulated, language, err=True)
@@ -233,7 +245,10 @@ def check(name: str = _NAME, as_json: bool = _JSON) -> None:
             if not found:
                 show(text("帳目相符。", "The books agree.", settings.language))
     if found:
-        raise StockllmError(f"The books of {name} do not agree in {len(found)} places: restore a backup.")
+        raise StockllmError(
+            f"The books of {name} do not agree in {len(found)} places: restore a backup.",
+            zh=f"{name} 的帳冊有 {len(found)} 處不符：請還原備份。",
+        )
 
 
 def audit(

@@ -37,7 +37,8 @@ def check_name(name: str) -> None:
     """UsageError for a name that could not be typed everywhere."""
     if not _NAMES.fullmatch(name):
         raise UsageError(
-            f"{name[:70]!r} cannot be a name: use up to 64 letters, digits, dots, dashes, underscores and @."
+            f"{name[:70]!r} cannot be a name: use up to 64 letters, digits, dots, dashes, underscores and @.",
+            zh=f"{name[:70]!r} 不能當名稱：請用最多 64 個英文字母、數字、點、連字號、底線與 @。",
         )
 
 
@@ -68,7 +69,10 @@ def add(
     with store:
         with store.books.read() as books:
             if books.account(name) is not None:
-                raise UsageError(f"There is an account {name!r} already: choose another name.")
+                raise UsageError(
+                    f"There is an account {name!r} already: choose another name.",
+                    zh=f"已有名為 {name!r} 的帳戶：請換一個名稱。",
+                )
             known = books.exchange(exchange) is not None
         hashed = hash_password(_password(password_stdin, settings.language))
         found = Exchange.open(store) if exchange == LIVE and not known else Exchange(store, exchange)
@@ -139,7 +143,10 @@ def password(
         with store.books.read() as books:
             known = books.account(name)
         if known is None:
-            raise UsageError(f"There is no account {name!r}: see 'stockllm exchange account list'.")
+            raise UsageError(
+                f"There is no account {name!r}: see 'stockllm exchange account list'.",
+                zh=f"沒有名為 {name!r} 的帳戶：請看 'stockllm exchange account list'。",
+            )
         hashed = hash_password(_password(password_stdin, settings.language))
         with store.books.write() as books:
             books.set_password(known.id, hashed)
@@ -159,5 +166,6 @@ def _password(from_stdin: bool, language: str) -> str:
         except GetPassWarning:
             say("")  # the question has no line's end
             raise UsageError(
-                "There is no terminal to type a password at unseen: pass it with --password-stdin."
+                "There is no terminal to type a password at unseen: pass it with --password-stdin.",
+                zh="沒有終端機可以隱密地輸入密碼：請用 --password-stdin 傳入。",
             ) from None

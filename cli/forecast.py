@@ -46,14 +46,20 @@ def forecast(
 
     style, day = arguments.style(prompt), arguments.day(as_of) if as_of else None
     if everything == bool(companies):
-        raise UsageError("Name the companies to forecast, or pass --all; not both and not neither.")
+        raise UsageError(
+            "Name the companies to forecast, or pass --all; not both and not neither.",
+            zh="請指定要預測的公司，或用 --all：不能兩者都要，也不能都不要。",
+        )
     store, settings = open_store()
     with store:
         if as_json:
             banner(store.simulated, settings.language, err=True)  # the warnings below are of it too
         codes = _codes(store, companies or [], everything, style, day)
         if chart is not None and len(codes) != 1:
-            raise UsageError(f"--chart draws one company, and {len(codes)} were asked for: name one.")
+            raise UsageError(
+                f"--chart draws one company, and {len(codes)} were asked for: name one.",
+                zh=f"--chart 只畫一家公司，而要求了 {len(codes)} 家：請指定一家。",
+            )
         if chart is not None:
             from stockllm.forecaster.chart import check_target
 
@@ -92,7 +98,8 @@ def _codes(
     codes, why_not = forecastable(store, [c.code for c in store.companies()], prompt, as_of)
     if not codes:
         raise NotEnoughHistory(
-            "No company has enough prices to forecast: bring some in with 'stockllm import PATH'."
+            "No company has enough prices to forecast: bring some in with 'stockllm import PATH'.",
+            zh="沒有公司的股價足以預測：請用 'stockllm import PATH' 匯入。",
         )
     _tell([f"left out: {reason}" for reason in why_not])
     return codes

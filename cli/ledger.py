@@ -71,7 +71,10 @@ def show_record(
     from stockllm.forecaster.scoring import record
 
     if limit < 1:
-        raise UsageError(f"The number of forecasts to list is 1 or more, not {limit}.")
+        raise UsageError(
+            f"The number of forecasts to list is 1 or more, not {limit}.",
+            zh=f"要列出的預測數為 1 以上，而不是 {limit}。",
+        )
     store, settings = open_store()
     language = settings.language
     with store:

@@ -46,5 +46,8 @@ def part(text: str, option: str) -> Decimal:
     except InvalidOperation:
         found = Decimal("NaN")
     if not found.is_finite():
-        raise UsageError(f"'{text}' is no part: write {option} 0.1 or 10%.")
+        raise UsageError(
+            f"'{text}' is no part: write {option} 0.1 or 10%.",
+            zh=f"'{text}' 不是比例：請寫成 {option} 0.1 或 10%。",
+        )
     return found

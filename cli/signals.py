@@ -77,7 +77,8 @@ def _wanted(store: Store, queries: list[str]) -> list[str]:
     if not codes:
         raise NotEnoughHistory(
             "The store holds no prices, so there is nothing to judge: "
-            "bring some in with 'stockllm import PATH'."
+            "bring some in with 'stockllm import PATH'.",
+            zh="資料庫沒有股價，無從判斷：請用 'stockllm import PATH' 匯入。",
         )
     return codes
 

@@ -67,7 +67,10 @@ def trade(
     from stockllm.trading.dealing import send
 
     if as_json and not (yes or dry_run):
-        raise UsageError("With --json nobody is asked: pass --yes to send the orders, or --dry-run.")
+        raise UsageError(
+            "With --json nobody is asked: pass --yes to send the orders, or --dry-run.",
+            zh="使用 --json 不會詢問：請用 --yes 送出委託，或用 --dry-run。",
+        )
     store, settings = open_store()
     language = settings.language
     with store:
@@ -105,7 +108,8 @@ def trade(
     if missed:
         raise StockllmError(
             f"{missed} of {len(sent)} orders were not taken: see why above, and the others with "
-            "'stockllm orders'."
+            "'stockllm orders'.",
+            zh=(f"{len(sent)} 筆委託中有 {missed} 筆沒有成立：原因見上，其他請看 'stockllm orders'。"),
         )
 
 
@@ -188,7 +192,10 @@ def cancel(
     from stockllm.trading import live
 
     if everything == bool(ids):
-        raise UsageError("Name the orders to cancel by their ids, or pass --all; not both and not neither.")
+        raise UsageError(
+            "Name the orders to cancel by their ids, or pass --all; not both and not neither.",
+            zh="請以編號指定要取消的委託，或用 --all：不能兩者都要，也不能都不要。",
+        )
     wanted = [arguments.whole(each, "an order's id, as 'stockllm orders' lists them") for each in ids or []]
     store, settings = open_store()
     with store:
@@ -218,9 +225,15 @@ def _settle(mine: Account, told: str) -> None:
 
     id, _, state = told.partition("=")
     if state not in ("filled", "expired", "refused"):
-        raise UsageError(f"'{told}' settles nothing: write --settle 7=filled, 7=expired or 7=refused.")
+        raise UsageError(
+            f"'{told}' settles nothing: write --settle 7=filled, 7=expired or 7=refused.",
+            zh=f"'{told}' 無法認定：請寫成 --settle 7=filled、7=expired 或 7=refused。",
+        )
     if not isinstance(mine.broker, NckuBroker):
-        raise UsageError("The store's own exchange knows what became of its orders: --settle is for ncku.")
+        raise UsageError(
+            "The store's own exchange knows what became of its orders: --settle is for ncku.",
+            zh="本地交易所知道委託的結果：--settle 是給 ncku 用的。",
+        )
     mine.broker.settle(
         arguments.whole(id, "an order's id before the =, as in 7=filled"), cast("SentState", state)
     )

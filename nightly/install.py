@@ -49,14 +49,21 @@ def entry(home: Home, at: time, kind: str = "") -> Entry:
     ``kind`` is chosen by what the machine has where it is empty. NotInstalled where it has neither.
     """
     if kind not in ("", "systemd", "cron"):
-        raise UsageError(f"There is no scheduler '{kind}': choose systemd or cron.")
+        raise UsageError(
+            f"There is no scheduler '{kind}': choose systemd or cron.",
+            zh=f"沒有名為 '{kind}' 的排程器：請選 systemd 或 cron。",
+        )
     if kind == "systemd" or (not kind and _has_systemd()):
         return Entry("systemd", files=_units(home, at))
     if kind == "cron" or shutil.which("crontab"):
         return Entry("cron", line=_line(home, at))
     raise NotInstalled(
         "This machine has neither a systemd for users nor a crontab: keep 'stockllm schedule run' running "
-        "instead, or let whatever starts programs here start 'stockllm refresh' every evening."
+        "instead, or let whatever starts programs here start 'stockllm refresh' every evening.",
+        zh=(
+            "本機沒有使用者的 systemd，也沒有 crontab：請讓 'stockllm schedule run' 一直執"
+            "行，或由這裡啟動程式的機制每晚執行 'stockllm refresh'。"
+        ),
     )
 
 
@@ -77,7 +84,10 @@ def install(new: Entry) -> None:
                 path.unlink(missing_ok=True)
             else:
                 _replace(path, old)
-        raise NotInstalled(f"The timer could not be installed ({error}): try --with cron.") from error
+        raise NotInstalled(
+            f"The timer could not be installed ({error}): try --with cron.",
+            zh=f"計時器無法安裝（{error}）：請試 --with cron。",
+        ) from error
 
 
 def installed() -> list[Kind]:
@@ -175,7 +185,10 @@ def _crontab() -> list[str]:
     """The lines of the user's crontab; a user without one has none."""
     done = _said("crontab", "-l")
     if done.returncode and "no crontab" not in done.stderr.lower():
-        raise NotInstalled(f"The crontab cannot be read ({' '.join(done.stderr.split())}).")
+        raise NotInstalled(
+            f"The crontab cannot be read ({' '.join(done.stderr.split())}).",
+            zh=f"crontab 無法讀取（{' '.join(done.stderr.split())}）。",
+        )
     return done.stdout.splitlines() if not done.returncode else []
 
 
@@ -186,7 +199,10 @@ def _other_lines() -> list[str]:
 def _write_crontab(lines: list[str]) -> None:
     done = _said("crontab", "-", told="".join(f"{line}\n" for line in lines))
     if done.returncode:
-        raise NotInstalled(f"The crontab was left as it was ({' '.join(done.stderr.split())}).")
+        raise NotInstalled(
+            f"The crontab was left as it was ({' '.join(done.stderr.split())}).",
+            zh=f"crontab 維持原狀（{' '.join(done.stderr.split())}）。",
+        )
 
 
 def _said(*command: str, told: str = "") -> subprocess.CompletedProcess[str]:

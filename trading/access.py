@@ -57,7 +57,8 @@ def hash_password(password: str) -> str:
 
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise UsageError(
-            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters: choose another one."
+            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters: choose another one.",
+            zh=f"密碼須為 {SHORTEST_PASSWORD} 到 {LONGEST_PASSWORD} 個字元：請換一個。",
         )
     return PasswordHasher().hash(password)
 

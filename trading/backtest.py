@@ -61,19 +61,35 @@ class Request:
 
         needs_forecast(self.strategy)
         if self.start > self.end:
-            raise UsageError(f"The period ends on {self.end}, before it starts on {self.start}.")
+            raise UsageError(
+                f"The period ends on {self.end}, before it starts on {self.start}.",
+                zh=f"期間的結束日 {self.end} 早於開始日 {self.start}。",
+            )
         if not 0 < self.cash <= 10**15:
             raise UsageError(
-                f"A backtest cannot begin with {self.cash:,} TWD: give more than 0, up to {10**15:,}."
+                f"A backtest cannot begin with {self.cash:,} TWD: give more than 0, up to {10**15:,}.",
+                zh=f"回測不能以 {self.cash:,} 元開始：請給大於 0、不超過 {10**15:,} 的金額。",
             )
         if not 1 <= self.horizon <= LONGEST_HORIZON:
-            raise UsageError(f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {self.horizon}.")
+            raise UsageError(
+                f"The horizon is 1 to {LONGEST_HORIZON} trading days, not {self.horizon}.",
+                zh=f"預測天數為 1 到 {LONGEST_HORIZON} 個交易日，而不是 {self.horizon}。",
+            )
         if not 1 <= self.paths <= 10_000:
-            raise UsageError(f"The number of paths is 1 to 10,000, not {self.paths}.")
+            raise UsageError(
+                f"The number of paths is 1 to 10,000, not {self.paths}.",
+                zh=f"路徑數為 1 到 10,000，而不是 {self.paths}。",
+            )
         if not 0 <= self.seed < 2**32:
-            raise UsageError(f"The seed is a whole number from 0 to 4294967295, not {self.seed}.")
+            raise UsageError(
+                f"The seed is a whole number from 0 to 4294967295, not {self.seed}.",
+                zh=f"種子為 0 到 4294967295 的整數，而不是 {self.seed}。",
+            )
         if not 0 <= self.settlement <= 10:
-            raise UsageError(f"Proceeds settle after 0 to 10 sessions, not {self.settlement}.")
+            raise UsageError(
+                f"Proceeds settle after 0 to 10 sessions, not {self.settlement}.",
+                zh=f"款項在 0 到 10 個交易日後交割，而不是 {self.settlement}。",
+            )
 
 
 @dataclass(slots=True)
@@ -128,7 +144,11 @@ def backtest(
         last = store.bars.last_date()
         raise NotEnoughHistory(
             f"There is no session with prices from {request.start} to {request.end}; "
-            f"prices end on {last or 'no day at all'}: choose another period or import more."
+            f"prices end on {last or 'no day at all'}: choose another period or import more.",
+            zh=(
+                f"{request.start} 到 {request.end} 之間沒有有股價的交易日；股價到 "
+                f"{last or '（無）'} 為止：請換一段期間或匯入更多。"
+            ),
         )
     series = {code: store.bars.series(code, end=request.end) for code in request.codes}
     evenings = (evening, *market.sessions[:-1])
@@ -279,7 +299,8 @@ def _evening_before(store: Store, calendar: TradingCalendar, start: date) -> dat
     if not sessions:
         raise NotEnoughHistory(
             f"There are no prices of the sessions before {start}, on which a backtest decides: "
-            "choose a later start or import more."
+            "choose a later start or import more.",
+            zh=f"沒有 {start} 之前交易日的股價，回測無從決定：請晚一點開始或匯入更多。",
         )
     return sessions[-1]
 

@@ -154,7 +154,8 @@ def write(made: Backtest, store: Store, folder: Path, language: Language) -> lis
                 draft.unlink(missing_ok=True)
     except OSError as error:
         raise StockllmError(
-            f"The report cannot be written to {folder} ({error.strerror}): name another folder."
+            f"The report cannot be written to {folder} ({error.strerror}): name another folder.",
+            zh=f"報告無法寫入 {folder}（{error.strerror}）：請指定其他資料夾。",
         ) from error
     return [folder / name for name in files]
 

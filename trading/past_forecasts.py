@@ -249,7 +249,8 @@ class PastForecasts:
         }
         if len(found) < self._prepared.get(evening, 0):
             raise StockllmError(
-                f"The forecasts of {evening} were taken out of {self.folder} meanwhile: run it again."
+                f"The forecasts of {evening} were taken out of {self.folder} meanwhile: run it again.",
+                zh=f"{evening} 的預測同時被人從 {self.folder} 移走：請再執行一次。",
             )
         return found
 
@@ -294,5 +295,6 @@ class PastForecasts:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise StockllmError(
-                f"The forecasts cannot be kept in {self.folder} ({error.strerror or error}): free some room."
+                f"The forecasts cannot be kept in {self.folder} ({error.strerror or error}): free some room.",
+                zh=f"預測無法存放在 {self.folder}（{error.strerror or error}）：請騰出空間。",
             ) from error

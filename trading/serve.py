@@ -231,7 +231,10 @@ def serve(exchange: Exchange, host: str, port: int, terms: Terms, ready: Callabl
     finally:
         listener.close()
     if not server.started:
-        raise StockllmError(f"The server did not start; {exchange.store.home.logs}/exchange.log says why.")
+        raise StockllmError(
+            f"The server did not start; {exchange.store.home.logs}/exchange.log says why.",
+            zh=f"伺服器沒有啟動；原因在 {exchange.store.home.logs}/exchange.log。",
+        )
 
 
 class Server(uvicorn.Server):
@@ -272,7 +275,10 @@ def listen(host: str, port: int) -> socket.socket:
         if listener is not None:
             listener.close()
         cause = getattr(error, "strerror", None) or error
-        raise UsageError(f"{host} port {port} cannot be used ({cause}): choose another --port.") from error
+        raise UsageError(
+            f"{host} port {port} cannot be used ({cause}): choose another --port.",
+            zh=f"{host} 的連接埠 {port} 無法使用（{cause}）：請換一個 --port。",
+        ) from error
     return listener
 
 
