@@ -337,6 +337,16 @@ class Books:
         )
         return {row[0]: row[1] for row in rows}
 
+    def flows(self, account: int) -> dict[date, int]:
+        """What each session brought into cash and receivables in TWD, by day; the opening sum first."""
+        rows = self._run(
+            "SELECT e.session, sum(p.amount) FROM entries e JOIN postings p ON p.entry = e.id"
+            " WHERE e.account = ? AND p.ledger IN ('cash', 'receivable') GROUP BY e.session"
+            " ORDER BY e.session",
+            account,
+        )
+        return {date.fromisoformat(row[0]): row[1] for row in rows}
+
     def unbalanced(self) -> list[int]:
         """The entries whose debits and credits differ; there are none."""
         rows = self._run("SELECT entry FROM postings GROUP BY entry HAVING sum(amount) <> 0")

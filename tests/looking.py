@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from textual.widget import Widget
 
+from stockllm.data.paths import Home
+from stockllm.data.store import Store
+from stockllm.trading.exchange import Exchange
+from stockllm.trading.rules import Order
 from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.market_screen import MarketScreen
@@ -41,3 +47,23 @@ def table_text(app: StockApp, selector: str) -> str:
 def toasts(app: StockApp) -> list[str]:
     """What was said in the corner, oldest first."""
     return [note.message for note in app._notifications]
+
+
+def play(home: Home) -> None:
+    """Opens the account carol, which buys, sells a part and holds the rest over twelve sessions."""
+    orders = {
+        0: ("2330", "buy", 3000),
+        1: ("2317", "buy", 3000),
+        6: ("2330", "sell", 1000),
+        11: ("2330", "sell", 1000),
+    }
+    with Store.open(home) as store:
+        exchange = Exchange.open(store, "past", evening=date(2026, 3, 10))
+        exchange.add_account("carol", "a hash", cash=20_000_000)
+        for number in range(12):
+            if number in orders:
+                code, side, shares = orders[number]
+                session = exchange.next_session()
+                (bar,) = store.bars.bars(code, session, session)
+                exchange.place("carol", Order(code, side, shares, bar.close))  # type: ignore[arg-type]
+            exchange.advance()

@@ -176,7 +176,7 @@ def backtest(
     return Backtest(
         request,
         run,
-        _buy_and_hold(market, evening, request, series),
+        buy_and_hold(market, evening, request, series),
         store.simulated,
         model,
         seen,
@@ -305,7 +305,7 @@ def _evening_before(store: Store, calendar: TradingCalendar, start: date) -> dat
     return sessions[-1]
 
 
-def _buy_and_hold(market: Market, evening: date, request: Request, series: Mapping[str, Series]) -> Run:
+def buy_and_hold(market: Market, evening: date, request: Request, series: Mapping[str, Series]) -> Run:
     """Every company for an equal part of the cash, in lots and odd lots, kept to the end."""
     policy = replace(
         request.policy,

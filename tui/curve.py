@@ -23,7 +23,8 @@ INKS = ("axis", "first", "second", "mark", "title")
 class Plot:
     """What a curve shows. Points are (x, y) with x rising; ``marks`` are levels drawn across, each with
     its label; ``ends`` are the words under the first and the last x. ``notice`` stands where there is
-    no point."""
+    no point. ``digits`` are the decimals of a percentage, ``legend`` names the two lines,
+    each in its own colour, after the title."""
 
     title: str
     first: tuple[tuple[float, float], ...] = ()
@@ -32,11 +33,13 @@ class Plot:
     ends: tuple[str, str] = ("", "")
     notice: str = ""
     percent: bool = False
+    digits: int = 0
+    legend: tuple[str, str] = ("", "")
 
     def label(self, value: float) -> str:
         """A level as it is written beside the plot."""
         if self.percent:
-            return f"{value:.0%}"
+            return f"{value:.{self.digits}%}"
         return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4g}"
 
 
@@ -67,7 +70,10 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
     canvas = Canvas(width, height)
     if width < 12 or height < 3:
         return canvas
-    canvas.text(0, 0, clip(plot.title, width), "title")
+    x = canvas.text(0, 0, clip(plot.title, width), "title")
+    for name, ink in zip(plot.legend, ("first", "second"), strict=True):
+        if name and x < width:
+            x = canvas.text(0, x + 2 if x else 0, clip(name, width - x - 2), ink)
     points = [*plot.first, *plot.second]
     if not points:
         canvas.text(height // 2, 1, clip(plot.notice, width - 2), "axis")

@@ -11,7 +11,7 @@ from textual.message import Message
 from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
-from stockllm.tui.portfolio_core import Portfolio, Ticket
+from stockllm.tui.portfolio_core import AccountPast, Portfolio, Ticket
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.train_options import Checked
 from stockllm.tui.training_core import Adapters, Run
@@ -193,6 +193,14 @@ class PortfolioLoaded(Message):
     """A broker was asked about an account."""
 
     portfolio: Portfolio
+
+
+@dataclass(eq=False)
+class PastFound(Message):
+    """An account's past was reckoned from the books; None where nobody keeps them here."""
+
+    account: str
+    past: AccountPast | None
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.trading.brokers import Placed
+    from stockllm.trading.history import History, Opening
     from stockllm.trading.live import Account, Look
     from stockllm.trading.rules import Order
 
@@ -98,6 +100,46 @@ def load_portfolio(home: Home, name: str) -> Portfolio:
             for row in seen.rows
         )
     return Portfolio(account.kind, seen, holdings, orders, fills, names, known, account.discount)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPast:
+    """What an account did so far, beside buying and holding ``companies`` companies on its first evening.
+
+    ``history`` is None where the account began without cash. ``held`` is in TWD, a value a day of
+    ``held_days``; both are empty before the account's first session.
+    """
+
+    history: History | None
+    held_days: tuple[date, ...] = ()
+    held: tuple[int, ...] = ()
+    companies: int = 0
+
+
+def load_account_past(home: Home, name: str) -> AccountPast | None:
+    """The past of the account of this name; None for one at a server, which tells none."""
+    from stockllm.data.settings import Settings
+    from stockllm.trading.history import history
+
+    with open_store(home) as store:
+        account = _account(store, Settings.load(home), name)
+        if account.exchange is None:
+            return None
+        found = history(store, account.exchange, account.name)
+    if found is None or len(found.days) < 2:
+        return AccountPast(found)
+    return AccountPast(found, *_held(home, home.store.stat().st_ino, found.opening, found.days[-1]))
+
+
+@lru_cache(maxsize=8)
+def _held(
+    home: Home, _file: int, opening: Opening, end: date
+) -> tuple[tuple[date, ...], tuple[int, ...], int]:
+    """A year of 41 companies takes a moment: reckoned once a session."""
+    from stockllm.trading.history import held_instead
+
+    with open_store(home) as store:
+        return held_instead(store, opening, end)
 
 
 def _account(store: Store, settings: Settings, name: str) -> Account:
@@ -201,14 +243,30 @@ def _cents(text: str) -> int:
     return int(cents)
 
 
-def export_portfolio(home: Home, portfolio: Portfolio, now: datetime) -> Path:
-    """The holdings as a CSV, in TWD."""
-    heading = ("account", "code", "name", "shares", "cost", "close", "worth", "gain", "today")
+def export_portfolio(
+    home: Home, portfolio: Portfolio, past: AccountPast | None, now: datetime
+) -> tuple[Path, ...]:
+    """The holdings as a CSV, in TWD, and the equity of every evening as another where it is known."""
+    realised = past.history.realised if past and past.history else {}
+    heading = ("account", "code", "name", "shares", "cost", "close", "worth", "gain", "today", "realised")
     rows = [
         (
             portfolio.look.account, each.company.code, each.company.name_zh, each.shares, each.cost,
             None if each.close is None else each.close / 100, each.worth, each.gain, each.today,
+            realised.get(each.company.code, 0) if past and past.history else None,
         )
         for each in portfolio.holdings
     ]  # fmt: skip
-    return export.write_csv(export.folder(home) / f"portfolio-{now:%Y-%m-%d-%H%M%S}.csv", heading, rows)
+    place, stamp = export.folder(home), f"{now:%Y-%m-%d-%H%M%S}"
+    files = [export.write_csv(place / f"portfolio-{stamp}.csv", heading, rows)]
+    if past is not None and past.history is not None:
+        held = dict(zip(past.held_days, past.held, strict=True))
+        days = zip(past.history.days, past.history.equity, strict=True)
+        files.append(
+            export.write_csv(
+                place / f"equity-{stamp}.csv",
+                ("account", "date", "equity", "buy_and_hold"),
+                [(portfolio.look.account, day, equity, held.get(day)) for day, equity in days],
+            )
+        )
+    return tuple(files)

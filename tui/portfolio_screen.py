@@ -17,15 +17,18 @@ from stockllm.tui import portfolio_core as core
 from stockllm.tui import text
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
+from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import Key, bindings
-from stockllm.tui.messages import Exported, LoadFailed, OrderChanged, PortfolioLoaded
-from stockllm.tui.portfolio_core import Holding, Portfolio, Ticket
+from stockllm.tui.messages import Exported, LoadFailed, OrderChanged, PastFound, PortfolioLoaded
+from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.ticket_screen import TicketScreen
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from stockllm.trading.brokers import Placed
 
 KEYS = (
@@ -46,6 +49,9 @@ class PortfolioScreen(TabScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "portfolio")
 
     portfolio: Portfolio | None = None
+    past: AccountPast | None = None
+    #: Whether the past of the account that is shown was asked for and has come.
+    past_known = False
     account = ""
     notice: StockllmError | None = None
 
@@ -54,6 +60,7 @@ class PortfolioScreen(TabScreen):
         with Horizontal(id="portfolio"):
             yield Table(id="holdings")
             yield Table(id="orders")
+        yield Curve(id="equity")
 
     def on_mount(self) -> None:
         self.query_one("#holdings", Table).focus()
@@ -74,6 +81,13 @@ class PortfolioScreen(TabScreen):
         except Exception as error:
             self.answer(LoadFailed("portfolio", error))
 
+    @work(thread=True, exclusive=True, exit_on_error=False, group="equity", description="reckon the past")
+    def load_past(self, account: str) -> None:
+        try:
+            self.answer(PastFound(account, core.load_account_past(self.stock.home, account)))
+        except Exception as error:
+            self.answer(LoadFailed("equity", error))
+
     @work(thread=True, exit_on_error=False, group="order", description="send an order")
     def send(self, account: str, ticket: Ticket) -> None:
         try:
@@ -89,10 +103,11 @@ class PortfolioScreen(TabScreen):
             self.post_message(LoadFailed("order", error))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export holdings")
-    def export(self, portfolio: Portfolio) -> None:
+    def export(self, portfolio: Portfolio, past: AccountPast | None) -> None:
         try:
-            path = core.export_portfolio(self.stock.home, portfolio, self.stock.now())
-            self.post_message(Exported((path,)))
+            self.post_message(
+                Exported(core.export_portfolio(self.stock.home, portfolio, past, self.stock.now()))
+            )
         except Exception as error:
             self.post_message(LoadFailed("export", error))
 
@@ -100,8 +115,18 @@ class PortfolioScreen(TabScreen):
 
     @on(PortfolioLoaded)
     def _loaded(self, message: PortfolioLoaded) -> None:
+        name = message.portfolio.look.account
+        if self.portfolio is None or self.portfolio.look.account != name:
+            self.past, self.past_known = None, False  # never one account's figures under another's name
         self.portfolio, self.notice = message.portfolio, None
         self.show()
+        self.load_past(name)
+
+    @on(PastFound)
+    def _past_found(self, message: PastFound) -> None:
+        if self.portfolio is not None and self.portfolio.look.account == message.account:
+            self.past, self.past_known = message.past, True
+            self.show()
 
     @on(OrderChanged)
     def _changed(self, message: OrderChanged) -> None:
@@ -112,7 +137,8 @@ class PortfolioScreen(TabScreen):
 
     @on(Exported)
     def _exported(self, message: Exported) -> None:
-        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
+        files = "\n".join(map(str, message.files))
+        self.notify(t("toast.exported", self.language, files=files), markup=False)
 
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
@@ -122,6 +148,9 @@ class PortfolioScreen(TabScreen):
             self.portfolio, self.notice = None, error
             self.show()
             return
+        if message.group == "portfolio" and self.portfolio is None and isinstance(error, StockllmError):
+            self.notice = error  # and not "reading" for ever
+            self.show()
         titles = {"order": "toast.order_failed", "export": "toast.export_failed"}
         self.report(error, titles.get(message.group, "toast.load_failed"))
         if message.group == "order":
@@ -192,7 +221,7 @@ class PortfolioScreen(TabScreen):
         if self.portfolio is None:
             self.notify(t("toast.nothing_to_export", self.language), severity="warning")
         else:
-            self.export(self.portfolio)
+            self.export(self.portfolio, self.past)
 
     @on(Table.Picked, "#holdings")
     def _company(self, message: Table.Picked) -> None:
@@ -204,6 +233,9 @@ class PortfolioScreen(TabScreen):
         if self.query(Table):
             self.show()
 
+    def on_resize(self) -> None:
+        self.query_one("#account", Static).update(self._head())  # in one line or two
+
     def show(self) -> None:
         """Everything, in the language of the screen."""
         language, portfolio = self.language, self.portfolio
@@ -211,11 +243,12 @@ class PortfolioScreen(TabScreen):
         self.query_one("#holdings", Table).fill(
             (
                 Column(t("ledger.company", language), 0),
-                Column(t("portfolio.shares", language), 10, "right"),
-                Column(t("list.last", language), 9, "right", rank=1),
-                Column(t("portfolio.worth", language), 12, "right"),
+                Column(t("portfolio.shares", language), 9, "right"),
+                Column(t("list.last", language), 8, "right", rank=1),
+                Column(t("portfolio.worth", language), 11, "right"),
                 Column(t("portfolio.gain", language), 11, "right"),
                 Column(t("portfolio.today", language), 10, "right", rank=2),
+                Column(t("portfolio.realised", language), 11, "right", rank=3),
             ),
             [Line(h.company.code, self._holding(h)) for h in (portfolio.holdings if portfolio else ())],
             t("portfolio.no_holdings", language) if portfolio else self._notice(),
@@ -233,6 +266,9 @@ class PortfolioScreen(TabScreen):
             [Line(str(o.id), self._order(o)) for o in (portfolio.orders if portfolio else ())],
             t("portfolio.no_orders", language) if portfolio else "",
         )
+        curve = self.query_one("#equity", Curve)
+        curve.display = portfolio is not None
+        curve.plot = equity_plot(self.past, known=self.past_known, language=language)
 
     def _notice(self) -> str:
         """Why there is no account to show; empty where nothing is known to be wrong."""
@@ -248,13 +284,28 @@ class PortfolioScreen(TabScreen):
         if look.equity is not None:
             pieces += [t("portfolio.equity", language, twd=f"{look.equity:,}"), "  "]
         pieces += [t("portfolio.free", language, twd=f"{look.free:,}"), "  "]
+        if self.has_class("-narrow"):
+            pieces[-1] = "\n"
         for key, value in (("portfolio.sum_today", portfolio.today), ("portfolio.sum_gain", portfolio.gain)):
             pieces += [(t(key, language, twd=f"{value:+,}"), _way(value)), "  "]
+        pieces += self._realised()
         if look.drawdown:
             pieces.append((t("portfolio.drawdown", language, share=f"{look.drawdown:.1%}"), "$text-warning"))
         if look.estimated:
             pieces.append((t("portfolio.estimated", language), "$text-quiet"))
         return Content.assemble(*pieces)
+
+    def _realised(self) -> list[str | tuple[str, str]]:
+        """What sales brought, today and in all; that nobody knows where the server keeps no books."""
+        if not self.past_known:
+            return []
+        if self.past is None:
+            return [(t("portfolio.realised_unknown", self.language), "$text-quiet"), "  "]
+        if self.past.history is None:
+            return []
+        today, total = self.past.history.realised_today, self.past.history.realised_total
+        said = t("portfolio.sum_realised", self.language, twd=f"{total:+,}", today=f"{today:+,}")
+        return [(said, _way(total)), "  "]
 
     def _holding(self, each: Holding) -> tuple[Cell, ...]:
         def money(value: int | None) -> Cell:
@@ -262,6 +313,7 @@ class PortfolioScreen(TabScreen):
                 return ("–", "quiet")
             return (f"{value:+,}", "up" if value > 0 else "down" if value < 0 else "quiet")
 
+        realised = self.past.history.realised if self.past and self.past.history else None
         return (
             (f"{each.company.code} {display(each.company, self.language)}", "row"),
             (f"{each.shares:,}", "row"),
@@ -269,6 +321,7 @@ class PortfolioScreen(TabScreen):
             ("–" if each.worth is None else f"{each.worth:,}", "row"),
             money(each.gain),
             money(each.today),
+            money(realised.get(each.company.code, 0) if realised is not None else None),
         )
 
     def _order(self, placed: Placed) -> tuple[Cell, ...]:
@@ -287,6 +340,28 @@ class PortfolioScreen(TabScreen):
             (t(f"order.state.{placed.state}", self.language), look.get(placed.state, "quiet")),
             (f"{fill.commission + fill.tax:,}" if fill else "", "quiet"),
         )
+
+
+def equity_plot(past: AccountPast | None, *, known: bool, language: text.Language) -> Plot:
+    """An account's way beside buying and holding, as gains on the opening sum; why there is none."""
+    history = past.history if past else None
+    if past is None or history is None or len(history.days) < 2:
+        reason = "loading" if not known else "at_server" if past is None else "unbegun"
+        return Plot(t("portfolio.curve", language), notice=t(f"portfolio.past.{reason}", language))
+    opening = history.opening.cash
+
+    def line(days: tuple[date, ...], twd: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
+        return tuple((float(d.toordinal()), v / opening - 1) for d, v in zip(days, twd, strict=True))
+
+    mine, instead = t("portfolio.curve_is", language, gain=f"{history.gain:+.2%}"), ""
+    if past.held:
+        hold = f"{past.held[-1] / opening - 1:+.2%}"
+        instead = t("portfolio.curve_hold", language, count=past.companies, gain=hold)
+    return Plot(
+        "", line(history.days, history.equity), line(past.held_days, past.held), marks=((0.0, "0%"),),
+        ends=(history.days[0].isoformat(), history.days[-1].isoformat()), percent=True, digits=1,
+        legend=(mine, instead),
+    )  # fmt: skip
 
 
 def _way(value: int) -> str:

@@ -9,12 +9,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "portfolio.free": ("可用現金 {twd}", "free cash {twd}"),
     "portfolio.sum_today": ("今日 {twd}", "today {twd}"),
     "portfolio.sum_gain": ("未實現損益 {twd}", "open gain {twd}"),
+    "portfolio.sum_realised": ("已實現 {twd}（今日 {today}）", "realised {twd} (today {today})"),
+    "portfolio.realised_unknown": ("已實現損益不明", "realised gain unknown"),
     "portfolio.drawdown": ("距高點 -{share}", "{share} below its peak"),
     "portfolio.estimated": ("（依送出的委託推算）", "(reckoned from the orders sent)"),
     "portfolio.shares": ("股數", "Shares"),
     "portfolio.worth": ("市值", "Worth"),
     "portfolio.gain": ("損益", "Gain"),
     "portfolio.today": ("今日", "Today"),
+    "portfolio.realised": ("已實現", "Realised"),
+    "portfolio.curve": ("淨值", "Equity"),
+    "portfolio.curve_is": ("淨值 {gain}", "equity {gain}"),
+    "portfolio.curve_hold": ("買進持有 {count} 檔 {gain}", "buying and holding {count} stocks {gain}"),
+    "portfolio.past.loading": ("計算中…", "reckoning…"),
+    "portfolio.past.at_server": (
+        "這個伺服器不提供過去的紀錄，因此沒有淨值曲線與已實現損益。",
+        "This server tells nothing of the past: no equity curve and no realised gain.",
+    ),
+    "portfolio.past.unbegun": (
+        "還沒有撮合過交易日：第一天之後才有淨值曲線。",
+        "No session was matched yet: the equity curve begins with the first.",
+    ),
     "portfolio.session": ("交易日", "Session"),
     "portfolio.side": ("買賣", "Side"),
     "portfolio.price": ("價格", "Price"),
@@ -57,9 +72,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.cancel_order": ("取消游標所在的委託", "take back the open order under the cursor"),
     "help.account": ("下一個帳戶", "the next account"),
     "help.portfolio": (
-        "第一行永遠顯示是哪個帳戶。委託要按兩次 Ctrl+S 才會送出。損益未計手續費與稅。",
+        "第一行永遠顯示是哪個帳戶。委託要按兩次 Ctrl+S 才會送出。損益未計手續費與稅；"
+        "已實現則已扣除買賣兩邊的費用與稅，並計入現金股利。買進持有是開戶當晚以同樣的現金平均買進"
+        "所有公司，費用相同。",
         "The first line always names the account. An order is sent only on the second Ctrl+S. Gains are"
-        " before charges.",
+        " before charges; what is realised is after those of both sides, with dividends in money. Buy and"
+        " hold is an equal part of the same cash in every company on the account's first evening, at the"
+        " same charges.",
     ),
     "toast.order": ("委託 {id}：{state}", "order {id}: {state}"),
     "toast.order_failed": ("委託沒有成功", "The order did not go through"),

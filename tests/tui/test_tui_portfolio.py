@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from looking import WIDE, lines, market, table_text, toasts
+from looking import WIDE, lines, market, play, table_text, toasts
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -14,6 +14,7 @@ from stockllm.data.errors import BrokerError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading.exchange import LIVE, Exchange
+from stockllm.trading.history import held_instead, history
 from stockllm.trading.rules import Rules
 from stockllm.tui import portfolio_core
 from stockllm.tui.app import StockApp
@@ -163,3 +164,53 @@ async def test_a_check_of_what_stood_there_before_counts_for_nothing(
         ticket.post_message(TicketChecked(before, good, ""))
         await settle(pilot)
         assert ticket.ticket is None
+
+
+@pytest.fixture
+def played(home: Home) -> Home:
+    """A home with the account carol, who traded over twelve sessions."""
+    play(home)
+    return home
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_equity_is_drawn_against_buying_and_holding_with_what_was_realised(
+    played: Home, make_app: MakeApp, settle: Settle, language: str
+) -> None:
+    with Store.open(played) as store:
+        exchange = Exchange(store, "past")
+        past = history(store, exchange, "carol")
+        assert past is not None
+        _, held, companies = held_instead(store, past.opening, past.days[-1])
+        equity = exchange.money("carol").equity
+    app = make_app(played, language=language)
+    async with app.run_test(size=WIDE) as pilot:
+        screen = await portfolio(pilot, settle)
+        curve = "\n".join(lines(screen.query_one("#equity")))
+        assert f"{equity / 20_000_000 - 1:+.2%}" in curve
+        assert f"{held[-1] / 20_000_000 - 1:+.2%}" in curve
+        assert str(companies) in curve
+        assert "2026-03-10" in curve
+        assert "⣀" in curve or "⠉" in curve or "⠤" in curve or "⠒" in curve
+        total, today = f"{past.realised_total:+,}", f"{past.realised_today:+,}"
+        assert past.realised_today not in (0, past.realised_total)
+        said = f"已實現 {total}（今日 {today}）" if language == "zh" else f"realised {total} (today {today})"
+        assert said in head(screen)
+        assert f"{past.realised['2330']:+,}" in table_text(app, "#holdings")
+        await pilot.press("e")
+        await settle(pilot)
+        written = [Path(name) for name in toasts(app)[-1].splitlines()[1:]]
+        assert [path.exists() for path in written] == [True, True]
+        last = written[1].read_text("utf-8-sig").splitlines()[-1]
+        assert last == f"carol,{past.days[-1]},{equity},{held[-1]}"
+
+
+async def test_before_the_first_session_there_is_no_curve_and_it_says_so(
+    traded: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(traded)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await portfolio(pilot, settle)
+        assert "還沒有撮合過交易日" in "\n".join(lines(screen.query_one("#equity")))
+        assert "已實現 +0（今日 +0）" in head(screen)
+        assert toasts(app) == []

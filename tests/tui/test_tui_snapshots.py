@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from looking import play
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -85,7 +86,8 @@ TABS = {"portfolio": "2", "ledger": "3", "training": "4", "system": "5"}
 
 
 def told(home: Home, forecast: PathForecast) -> None:
-    """Older forecasts with scores, a training run, an adapter and a refresh, all of fixed days."""
+    """Older forecasts with scores, a run, an adapter, a refresh and an account, all of fixed days."""
+    play(home)
     with Store.open(home) as store:
         bars = store.bars.bars("2330")
         for back in (30, 20, 10):
