@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
 from stockllm.forecaster import cards
 from stockllm.forecaster.align_evaluate import refuse_read
 from stockllm.forecaster.align_models import base_name, load_reward_model, policy_of, rewards_folder
@@ -116,6 +116,13 @@ def align(
         reward = _reward(home, outcomes, options)
         trainer = trl.build(policy, folder, options, lesson.rows, lesson.longest, reward)
         history = trl.fit(trainer, tell, stop)
+        if reward is not None and reward[0].failed == reward[0].read:
+            raise UsageError(
+                f"None of the {reward[0].read:,} answers of {options.model} was candles, so there was "
+                "nothing to compare and nothing was kept: train it on candles first, with 'stockllm train'.",
+                zh=f"{options.model} 的 {reward[0].read:,} 個回答沒有一個是 K 線，無從比較，"
+                "沒有留下任何結果：請先用 stockllm train 讓它學會 K 線。",
+            )
         tell(TrainEvent("saving", options.max_steps, options.max_steps))
         figures = _figures(history, reward)
         card = _save(
@@ -331,6 +338,11 @@ def _save(
         )
         cards.write_card(part, card)
         os.replace(part, place)
+    except OSError as error:
+        raise StoreError(
+            f"The adapter cannot be written to {place} ({error.strerror}): free some room and start it anew.",
+            zh=f"適配器無法寫入 {place}（{error.strerror}）：請騰出空間後重新開始。",
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return card
