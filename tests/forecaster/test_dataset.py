@@ -295,6 +295,9 @@ def test_datasets_reads_every_layout(
     files = {"train": str(tmp_path / "out" / "train.jsonl")}
     found = load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))["train"]
     assert [fault(each, layout) for each in found] == [None] * 12  # type: ignore[arg-type]
+    # The README tells the splits, so that the folder alone will do.
+    whole = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(split) for name, split in whole.items()} == {"train": 12}
 
 
 def test_cost_only_of_a_price_that_was_given(told_home: Home, tmp_path: Path) -> None:
