@@ -153,11 +153,7 @@ def peft_config(tuning: LoraOptions, hidden_size: int) -> Any:
         case "prefix":
             return peft.PrefixTuningConfig(num_virtual_tokens=tuning.virtual_tokens, task_type="CAUSAL_LM")
         case "prompt":
-            return peft.PromptTuningConfig(
-                num_virtual_tokens=tuning.virtual_tokens,
-                prompt_tuning_init="SAMPLE_VOCAB",
-                task_type="CAUSAL_LM",
-            )
+            return peft.PromptTuningConfig(num_virtual_tokens=tuning.virtual_tokens, task_type="CAUSAL_LM")
         case "p-tuning":
             return peft.PromptEncoderConfig(
                 num_virtual_tokens=tuning.virtual_tokens,
@@ -176,11 +172,13 @@ def fresh(model: Any, tuning: LoraOptions) -> Any:
 
     torch.manual_seed(tuning.seed)
     tuned = get_peft_model(model, peft_config(tuning, model.config.hidden_size))
-    if tuning.method == "prefix":
-        # PEFT draws keys and values from N(0, 1): large beside a model's own, which then starts from
-        # noise. Empty ones take a little attention and say nothing.
-        with torch.no_grad():
+    # PEFT draws both from N(0, 1): large beside a model's own, which would start from noise.
+    with torch.no_grad():
+        if tuning.method == "prefix":
+            # Empty keys and values take a little attention and say nothing.
             tuned.prompt_encoder["default"].embedding.weight.zero_()
+        elif tuning.method == "prompt":
+            tuned.prompt_encoder["default"].embedding.weight.normal_(std=model.config.initializer_range)
     return tuned
 
 

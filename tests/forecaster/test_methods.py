@@ -174,7 +174,7 @@ def test_stopped_and_gone_on_with_is_the_same_as_never_stopped(
 
 
 def test_each_forecasts_and_is_evaluated(store: Store, tuned: dict[str, Path], tiny_model: Path) -> None:
-    days = store.bars.traded()
+    days = list(store.bars.traded())
     end = date.fromisoformat(read_card(tuned["lora"]).data_end)
     after = [day for day in days if day > end]
     names = tuple(f"{tiny_model}+by-{method}" for method in HERE)
