@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stockllm.data.errors import UsageError
 from stockllm.forecaster.prompts import Message
 
 #: Answers written side by side.
@@ -21,8 +22,25 @@ ROWS = 64
 
 def question_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids up to where the model's own words begin."""
-    encoded = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
+    encoded = tokenizer.apply_chat_template(
+        list(messages),
+        add_generation_prompt=True,
+        return_dict=True,
+        tokenizer_kwargs={"verbose": False},  # `fits` counts by the model, which may read further
+    )
     return list(encoded["input_ids"])
+
+
+def fits(model: Any, tokenizer: Any, messages: Sequence[Message], tokens: int) -> None:
+    """UsageError where a question and an answer of so many tokens pass what the model reads."""
+    asked, known = len(question_ids(tokenizer, messages)), model.config.max_position_embeddings
+    if asked + tokens > known:
+        raise UsageError(
+            f"A question of {asked:,} tokens and an answer of {tokens:,} are more than the {known:,} that "
+            "this model reads: choose other --tasks, such as prices.",
+            zh=f"問題 {asked:,} 個與回答 {tokens:,} 個 token 超過這個模型能讀的 {known:,} 個：請改選 "
+            "--tasks，例如 prices。",
+        )
 
 
 def answers(
@@ -49,10 +67,11 @@ def answers(
         torch.manual_seed(seed)
         for first in range(0, count, ROWS):
             rows = ids.expand(min(ROWS, count - first), -1)
+            shared = {} if read is None else {"past_key_values": _for_rows(read, len(rows))}
             drawn = model.generate(
                 input_ids=rows,
                 attention_mask=torch.ones_like(rows),
-                past_key_values=_for_rows(read, len(rows)),
+                **shared,
                 do_sample=True,
                 temperature=temperature,
                 top_k=0,
@@ -75,7 +94,10 @@ def log_likelihoods(
 
     asked = torch.tensor([question_ids(tokenizer, messages)], device=model.device)
     read = _read(model, asked)
-    spelled = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in texts]
+    spelled = [
+        [*tokenizer.encode(text, add_special_tokens=False, verbose=False), tokenizer.eos_token_id]
+        for text in texts
+    ]
     total, counts = np.zeros(len(texts)), np.array([len(ids) for ids in spelled], dtype=np.int64)
     with torch.inference_mode():
         for first in range(0, len(texts), ROWS):
@@ -85,8 +107,12 @@ def log_likelihoods(
             rows = [ids + [tokenizer.eos_token_id] * (width - len(ids)) for ids in part]
             batch = torch.tensor(rows, device=model.device)
             # The last of the question says the answer's first token, and so on.
-            fed = torch.cat([asked[:, -1:].expand(len(part), -1), batch[:, :-1]], dim=1)
-            logits = model(input_ids=fed, past_key_values=_for_rows(read, len(part))).logits.float()
+            fed = torch.cat([asked.expand(len(part), -1), batch[:, :-1]], dim=1)
+            if read is None:
+                logits = model(input_ids=fed).logits[:, -width:].float()
+            else:
+                kept = _for_rows(read, len(part))
+                logits = model(input_ids=fed[:, -width:], past_key_values=kept).logits.float()
             found = torch.log_softmax(logits, dim=-1).gather(2, batch[..., None])[..., 0]
             said = torch.arange(width)[None] < torch.tensor([len(ids) for ids in part])[:, None]
             total[first : first + ROWS] = (found.cpu().double() * said).sum(dim=1).numpy()
@@ -94,8 +120,14 @@ def log_likelihoods(
 
 
 def _read(model: Any, ids: Any) -> Any:
-    """The model's cache of a question (1, n) but for its last token, computed once for all answers."""
+    """The model's cache of a question (1, n) but for its last token, computed once for all answers.
+
+    None for what PEFT puts before a prompt: it makes a cache of its own for every call.
+    """
     import torch
+
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        return None
 
     with torch.inference_mode():
         return model(input_ids=ids[:, :-1], use_cache=True, logits_to_keep=1).past_key_values
