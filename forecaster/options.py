@@ -42,7 +42,7 @@ class TrainOptions:
     """The flags of ``stockllm train``; the defaults are the reference's.
 
     Those that are None in the signature are the method's own (`methods.DEFAULTS`), and stay None where it
-    has no such thing. ``preset`` is the one that filled the others in (`presets.filled`), for the record.
+    has no such thing. ``preset`` is the one that `given` filled the others in by, for the record.
     ``codes`` are the companies to train on. ``max_steps`` wins over ``num_epochs`` where both are
     given, as in transformers; with neither it is 60 steps. One step reads ``batch_size *
     gradient_accumulation_steps`` windows. ``since`` is the first day a training window may touch,
@@ -180,7 +180,7 @@ class TrainOptions:
             )
         for name, known in (
             ("engine", ENGINES),
-            ("preset", (None, *presets.PRESETS)),
+            ("preset", (None, *presets.NAMES)),
             ("prompt", get_args(PromptStyle)),
             ("lr_scheduler_type", SCHEDULERS),
             ("report_to", REPORTERS),

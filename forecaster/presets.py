@@ -98,7 +98,7 @@ def watched(name: str | None, model_name: str, batch_size: int) -> Iterator[None
     except Exception as error:
         if not out_of_memory(error):
             raise
-        raise _too_large(name or _like(model_name), batch_size) from error
+        raise _too_large(name if name in PRESETS else _like(model_name), batch_size) from error
 
 
 def _like(model_name: str) -> str:

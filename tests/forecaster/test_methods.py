@@ -240,7 +240,7 @@ def test_a_bottleneck_adapter_is_refused_and_why() -> None:
         ({"method": "full", "load_in_4bit": True}, "--load-in-4bit and --method full exclude each other"),
         ({"method": "qlora", "load_in_8bit": True}, "--method qlora keeps the base in 4 bits"),
         ({"early_stopping": 0}, "--early-stopping is 0"),
-        ({"preset": "huge"}, "--preset 'huge' is not known; choose one of cpu, small"),
+        ({"preset": "huge"}, "--preset 'huge' is not known; choose one of auto, cpu"),
     ],
 )
 def test_flags_that_do_not_go_together(flags: dict[str, Any], sentence: str) -> None:
