@@ -118,6 +118,8 @@ class StockApp(App[None]):
         self._ascii = AsciiFilter(enabled=settings.charset == "ascii")
         self._unsaved: dict[str, Any] = {}
         self._saving: Timer | None = None
+        #: Grows by one whenever another process has written to the store.
+        self.changes = 0
         self.tidy = Tidy()
         super().__init__()
         self.set_reactive(StockApp.language, settings.language)

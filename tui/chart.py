@@ -121,9 +121,13 @@ class CandleChart(Widget):
     # What is in view
 
     def watch_detail(self, before: Detail | None, now: Detail | None) -> None:
-        self._bars = {}
+        was, self._bars = self._bars.get(self.period), {}
         if before is None or now is None or before.company != now.company:
             self.back, self.cross, self.past = 0, None, None
+        elif self.back and was is not None and len(was) > self.back:
+            # Newer bars came in: the days in view stay in view.
+            bars = self.bars()
+            self.back = len(bars) - bisect_right(bars.dates, was.dates[-1 - self.back])
 
     def bars(self, period: Period | None = None) -> Series:
         """The company's bars of a period, the one shown where none is named."""

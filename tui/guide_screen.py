@@ -170,6 +170,10 @@ class GuideScreen(Screen[bool]):
             self.stock.show_demo()
         self.dismiss(True)
 
+    def catch_up(self) -> None:
+        """Something came into the store from elsewhere."""
+        self.action_retry()
+
     def action_retry(self) -> None:
         """Leave the guide and read the store again."""
         if self.job is None:

@@ -210,6 +210,9 @@ class LedgerScreen(TabScreen):
         self.notify(t("toast.scoring", self.language), timeout=2)
         self.score()
 
+    def store_changed(self) -> None:
+        self.load_ledger()
+
     def action_reload(self) -> None:
         """Read the ledger again."""
         self.load_ledger()

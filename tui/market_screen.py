@@ -18,7 +18,7 @@ from textual.worker import get_current_worker
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import board as core
-from stockllm.tui.board import Board, DataState, Forecaster
+from stockllm.tui.board import Board, DataState, Forecaster, NothingToShow
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.company_actions import CompanyActions
 from stockllm.tui.data_panel import DataPanel
@@ -35,6 +35,7 @@ from stockllm.tui.messages import (
     ForecastProgress,
     Judged,
     LoadFailed,
+    StoreSeen,
 )
 from stockllm.tui.news_panel import NewsPanel
 from stockllm.tui.outcome_line import OutcomeLine
@@ -42,6 +43,7 @@ from stockllm.tui.palette import Entry
 from stockllm.tui.periods import SPANS
 from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
+from stockllm.tui.store_watch import LOOK_S, StoreWatch, mark
 from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
@@ -120,6 +122,7 @@ class MarketScreen(CompanyActions):
         self.lists = dict(lists)
         self.selected = where.company
         self.details = Details()
+        self.store_watch = StoreWatch()
 
     @property
     def home(self) -> Home:
@@ -160,6 +163,26 @@ class MarketScreen(CompanyActions):
         self.show_list_title()
         listed.focus()
         self.load_board()
+        self.look_at_store()
+        self.set_interval(LOOK_S, self.look_at_store)
+
+    # What others write
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="watch", description="look at the store")
+    def look_at_store(self) -> None:
+        """See whether another process has written to the store."""
+        home = self.home
+        self.post_message(StoreSeen(home, mark(home)))
+
+    @on(StoreSeen)
+    def _store_seen(self, message: StoreSeen) -> None:
+        if message.home != self.home or not self.store_watch.look(message.mark):
+            return
+        self.stock.changes += 1
+        if not isinstance(self.app.screen, GuideScreen):
+            self.catch_up()  # in sight or not: the other tabs do when they are
+        if isinstance(self.app.screen, TabScreen | GuideScreen):
+            self.app.screen.catch_up()
 
     # Reading, each in a thread of its own
 
@@ -231,7 +254,8 @@ class MarketScreen(CompanyActions):
     @on(LoadFailed)
     def _load_failed(self, message: LoadFailed) -> None:
         error = message.error
-        if message.group == "board" and isinstance(error, StockllmError):
+        lost = self.board is None or isinstance(error, NothingToShow)
+        if message.group == "board" and isinstance(error, StockllmError) and lost:
             self.app.push_screen(GuideScreen(self.language, error), self._guide_left)
             return
         self.report(error, "toast.export_failed" if message.group == "export" else "toast.load_failed")
@@ -282,6 +306,9 @@ class MarketScreen(CompanyActions):
         if code:
             self.running = (code, 0, 0)
             self.make_forecast(code)
+
+    def store_changed(self) -> None:
+        self.load_board()
 
     def action_reload(self) -> None:
         """Read everything again."""

@@ -17,7 +17,17 @@ from stockllm.tui.train_options import Checked
 from stockllm.tui.training_core import Adapters, Run
 
 if TYPE_CHECKING:
+    from stockllm.data.paths import Home
     from stockllm.trading.brokers import Placed
+    from stockllm.tui.store_watch import Mark
+
+
+@dataclass(eq=False)
+class StoreSeen(Message):
+    """The file of a home's store as it is now, None where there is none."""
+
+    home: Home
+    mark: Mark | None
 
 
 @dataclass(eq=False)

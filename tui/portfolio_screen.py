@@ -212,6 +212,11 @@ class PortfolioScreen(TabScreen):
         self.account = portfolio.names[(now + 1) % len(portfolio.names)]
         self.load()
 
+    def store_changed(self) -> None:
+        # A server is asked when the user comes or asks, not whenever a price comes in.
+        if self.portfolio is None or self.portfolio.kind == "local":
+            self.load()
+
     def action_reload(self) -> None:
         """Ask the broker again."""
         self.load()

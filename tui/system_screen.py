@@ -220,6 +220,9 @@ class SystemScreen(TabScreen):
         now = panes.index(self.pane) if self.pane in panes else 0
         self.pane = panes[(now + step) % len(panes)]
 
+    def store_changed(self) -> None:
+        self.action_reload()
+
     def action_reload(self) -> None:
         """Read everything again."""
         self.load_system()

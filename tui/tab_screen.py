@@ -37,6 +37,7 @@ class TabScreen(Screen[None]):
 
     def __init__(self, language: Language) -> None:
         super().__init__()
+        self._changes = 0
         self.set_reactive(TabScreen.language, language)
 
     @property
@@ -58,8 +59,18 @@ class TabScreen(Screen[None]):
         return []
 
     def on_screen_resume(self) -> None:
-        """The language may have changed while another tab was shown."""
+        """The language and the store may have changed while another tab was shown."""
         self.language = self.stock.language
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Read again if the store was changed from elsewhere since the last time."""
+        if self._changes != self.stock.changes:
+            self._changes = self.stock.changes
+            self.store_changed()
+
+    def store_changed(self) -> None:
+        """Somebody else wrote to the store: read again, and leave the user where they are."""
 
     @on(events.ScreenResume)
     def _keep_styles(self, event: events.ScreenResume) -> None:

@@ -270,6 +270,9 @@ class TrainingScreen(TabScreen):
             self.notify(t("toast.mark_another", self.language), timeout=4)
         self.show()
 
+    def store_changed(self) -> None:
+        self.action_reload()
+
     def action_reload(self) -> None:
         """Read runs and adapters again."""
         self.load_runs()
