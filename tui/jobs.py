@@ -47,6 +47,14 @@ class Job:
         code = self.process.poll()
         if not code or code in (-signal.SIGTERM, -signal.SIGINT):
             return None
+        if code < 0:  # what it said last is not why
+            name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
+            return JobFailed(
+                f"`stockllm {self.name}` was killed ({name}), perhaps for want of memory: start it again, "
+                "and what was finished is not done twice.",
+                zh=f"`stockllm {self.name}` 被系統或他人終止（{name}），可能是記憶體不足：請再執行一次，"
+                "已完成的部分不會重做。",
+            )
         said = last_sentence(self.log)
         return JobFailed(
             said or f"`stockllm {self.name}` ended with exit code {code}: its log is {self.log}.",

@@ -30,6 +30,7 @@ from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Table
 from stockllm.tui.text import Language
+from stockllm.tui.text_screen import TextScreen
 
 KEYS = (
     Key("u", "u", "screen.refresh_now", "refresh_now"),
@@ -245,6 +246,9 @@ class SystemScreen(TabScreen):
             id = message.key.removeprefix("refresh-")
             self.steps_of = "" if self.steps_of == id else id
             self.show()
+        elif self.pane == "log":
+            whole = next(row.cells[0][0] for row in message.table.rows if row.key == message.key)
+            self.app.push_screen(TextScreen(self.language, t("pane.log", self.language), whole))
 
     # Showing
 

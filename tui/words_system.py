@@ -39,7 +39,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "quarantine.raw": ("原始資料", "The row"),
     "quarantine.source": ("來源", "Source"),
     "quarantine.none": ("沒有被隔離的資料。", "Nothing is in quarantine."),
-    "log.title": ("最新的在最上面", "The newest first"),
+    "log.title": ("最新的在最上面，Enter 看整行", "The newest first; Enter shows a line whole"),
     "log.none": ("紀錄是空的。", "The log is empty."),
     "key.refresh_now": ("立即更新", "Run now"),
     "key.stop_refresh": ("停止", "Stop"),
