@@ -137,7 +137,7 @@ def align(
 
 def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
     """UsageError for a model that cannot be aligned; the card of the adapter it starts from."""
-    if ref.base is None:
+    if ref.base is None or ref.server is not None:
         raise UsageError(
             f"{ref.name} has no weights to align; name a model such as {EMBEDDED}.",
             zh=f"{ref.name} 沒有可對齊的權重：請指定模型，例如 {EMBEDDED}。",

@@ -100,7 +100,7 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
             zh=f"已有收盤價模型 {options.name!r}；請用別的 --name。",
         )
     base = resolve_model(options.model_name, store.home)
-    if base.base is None or base.adapter is not None:
+    if base.base is None or base.server is not None or base.adapter is not None:
         raise UsageError(
             f"{options.model_name} is no model to train on; name a folder or a hub id, such as "
             "openai-community/gpt2.",

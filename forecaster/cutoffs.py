@@ -10,7 +10,6 @@ from typing import Any
 
 from stockllm.forecaster.calibration import read_calibration
 from stockllm.forecaster.cards import read_card
-from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.models import ModelRef
 
 #: What ``stockllm pretrain`` leaves beside the weights.
@@ -61,7 +60,7 @@ def held_out(ref: ModelRef) -> tuple[str, ...]:
     return tuple(str(code) for code in named)
 
 
-def _of_base(base: Path | str | Endpoint, simulated: bool) -> Cutoff:
+def _of_base(base: Path | str, simulated: bool) -> Cutoff:
     facts = _facts(base)
     if facts is None:
         return Cutoff(known=False)
@@ -78,7 +77,7 @@ def _of_adapter(folder: Path, simulated: bool) -> Cutoff:
     return _day(card.data_end) if card.simulated == simulated else Cutoff()
 
 
-def _facts(base: Path | str | Endpoint | None) -> dict[str, Any] | None:
+def _facts(base: Path | str | None) -> dict[str, Any] | None:
     if not isinstance(base, Path):
         return None
     try:

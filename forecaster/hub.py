@@ -75,7 +75,7 @@ def push(made: Exported, repo: str, token: str, *, public: bool = False) -> str:
 
     prepare_imports()
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     api = HfApi(endpoint=where(), token=token)

@@ -39,15 +39,16 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A resolved model name. ``base`` is a folder, a hub id, a server, or None for a baseline.
+    """A resolved model name. ``base`` is a folder, a hub id, a ``server``'s name, or None for a baseline.
 
     ``name`` (of the base) and ``adapter`` are what documents and the ledger carry.
     """
 
     name: str
-    base: Path | str | Endpoint | None
+    base: Path | str | None
     adapter: str | None = None
     adapter_dir: Path | None = None
+    server: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     name = name.strip()
     if name.startswith(PREFIX):
         server = Endpoint.parse(name, home)
-        return ModelRef(server.name, server)
+        return ModelRef(server.name, server.name, server=server)
     if name in ("", AUTO):
         embedded = weights_hash(base_model_dir())
         fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
@@ -239,15 +240,15 @@ def _read(ref: ModelRef, method: str | None) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def weights_hash(base: Path | str | Endpoint) -> str:
+def weights_hash(base: Path | str) -> str:
     """SHA-256 over a model's or an adapter's weight files, in the order of their names.
 
     A hub id means the files in the local hub cache, downloaded if they are not yet there.
     """
-    if isinstance(base, Endpoint):
+    if isinstance(base, str) and base.startswith(PREFIX):
         raise ModelUnavailable(
-            f"{base.name} is a server, which keeps its weights to itself: name a folder or a hub id here.",
-            zh=f"{base.name} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
+            f"{base} is a server, which keeps its weights to itself: name a folder or a hub id here.",
+            zh=f"{base} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
         )
     folder = base if isinstance(base, Path) else _snapshot(base)
     files = sorted(folder.glob("*.safetensors"))

@@ -145,7 +145,7 @@ def measure(
     tasks = ask.tasks or ((PRICES,) if ref.name == EMBEDDED else TASKS)
     ask, period = replace(ask, tasks=tasks), _period(store, ask, limit.day)
     questions = [question for task in tasks for question in _questions(store, task, ask, period)]
-    speaker = _Server(ref.base) if isinstance(ref.base, Endpoint) else _Local(ref)
+    speaker = _Server(ref.server) if ref.server is not None else _Local(ref)
     samples = []
     for number, question in enumerate(questions, 1):
         samples.append(_sample(speaker, question, ask, number))

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
-from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
 from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
 
@@ -145,10 +144,10 @@ def sampler_for(
     :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
     :raises NotEnoughHistory: a network without enough days to train on.
     """
-    if isinstance(ref.base, Endpoint):
+    if ref.server is not None:
         from stockllm.forecaster.remote import RemoteSampler
 
-        return RemoteSampler(ref.base, prompt)
+        return RemoteSampler(ref.server, prompt)
     if ref.base is not None:
         loaded = load_model(ref)
         use = read_calibration(ref.base) if calibrated and prompt == "compact" else None

@@ -68,7 +68,7 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     engine = choose_engine(options.engine, options.method)
     refuse_quantised(options.load_in_4bit, options.load_in_8bit, options.method)
     base = resolve_model(options.base, store.home)
-    if base.base is None or base.adapter is not None:
+    if base.base is None or base.server is not None or base.adapter is not None:
         raise UsageError(
             f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.",
             zh=f"{options.base} 不是可訓練的基礎模型：請指定一個，例如 {EMBEDDED}。",

@@ -122,7 +122,7 @@ def test_the_ledger_freezes_what_can_be_known_and_says_what_cannot(
     ref = resolve_model(server.model, store.home)
     assert cutoff(ref, simulated=True).seen(date(2020, 1, 2)) is None  # as of a hub model
     with pytest.raises(ModelUnavailable, match="keeps its weights to itself"):
-        weights_hash(ref.base)  # type: ignore[arg-type]
+        weights_hash(server.model)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +293,13 @@ def test_the_servers_word_is_part_of_the_identity(server: OpenAIStandIn) -> None
     other = RemoteSampler(replace(at(server), model="another"), "compact").hash
     server.kind = "llamacpp"
     assert len({one, other, RemoteSampler(at(server), "compact").hash}) == 3
+
+
+def test_nothing_is_trained_on_a_server(filled_home: Home, server: OpenAIStandIn) -> None:
+    from stockllm.forecaster.options import TrainOptions
+    from stockllm.forecaster.train import train
+
+    options = TrainOptions(codes=("2330",), model_name=server.model, engine="peft")
+    with Store.open(filled_home) as store, pytest.raises(UsageError, match="no base model to train on"):
+        train(store, options)
+    assert server.seen == []
