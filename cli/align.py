@@ -218,4 +218,5 @@ def _table(made: Aligned, figures: dict[str, Any], language: str) -> None:
 
 def _of(models: dict[str, Any], name: str) -> dict[str, Any]:
     """A model's figures by horizon; `evaluate` names ``auto`` by what it stands for."""
-    return models.get(name) or next(its for key, its in models.items() if key != "ewma")
+    found: dict[str, Any] = models.get(name) or next(its for key, its in models.items() if key != "ewma")
+    return found

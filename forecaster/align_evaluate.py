@@ -85,45 +85,29 @@ def free_answers(
     store: Store, name: str, windows: Sequence[Window], each: int, seed: int, request: Request
 ) -> dict[str, Any]:
     """Ask a model without a grammar: ``share`` of the answers that are candles, and what the others lack."""
-    import torch
+    from stockllm.forecaster.free import answers
 
     loaded = load_model(resolve_model(name, store.home))
-    tokenizer = loaded.tokenizer
     reasons: Counter[str] = Counter()
     valid = total = 0
     for number, window in enumerate(windows):
-        encoded = tokenizer.apply_chat_template(
-            prompt_messages(window, request.prompt),
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(loaded.model.device)
-        torch.manual_seed(seed + number)
-        with torch.inference_mode():
-            drawn = loaded.model.generate(
-                **encoded,
-                do_sample=True,
-                top_k=0,
-                top_p=1.0,
-                temperature=1.0,
-                num_return_sequences=each,
-                max_new_tokens=_room(window, request),
-                pad_token_id=tokenizer.pad_token_id,
-            )
         reader = Reader(window, request.prompt)
-        prompt = encoded["input_ids"].shape[1]
-        for answer in tokenizer.batch_decode(drawn[:, prompt:], skip_special_tokens=True):
+        for answer in answers(
+            loaded.model,
+            loaded.tokenizer,
+            prompt_messages(window, request.prompt),
+            each,
+            tokens=_room(window, request),
+            seed=seed + number,
+        ):
             total += 1
             try:
                 reader.read(answer)
                 valid += 1
             except NoCandles as fault:
                 reasons[str(fault)] += 1
-    return {
-        "share": valid / total if total else None,
-        "answers": total,
-        "faults": dict(reasons.most_common(5)),
-    }
+    share = valid / total if total else None
+    return {"share": share, "answers": total, "faults": dict(reasons.most_common(5))}
 
 
 def _room(window: Window, request: Request) -> int:
