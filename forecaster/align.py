@@ -302,7 +302,7 @@ def _save(
     codes = {window.code for window in windows} | set(start.companies if start else ())
     first = min(window.days[0] for window in windows).isoformat()
     last = outcomes.last_day.isoformat()
-    flags = options.document() | {"pair_margin": lesson.margin}
+    flags = {"align": options.method} | options.document() | {"pair_margin": lesson.margin}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         trainer.model.save_pretrained(str(part), selected_adapters=["default"])

@@ -2,7 +2,7 @@
 
 | name | means |
 | --- | --- |
-| ``auto`` | the newest adapter of the embedded model, else ``llama`` |
+| ``auto`` | the newest adapter trained on the embedded model, else ``llama`` |
 | ``llama`` | the embedded model alone |
 | ``llama+NAME`` | the embedded model with an adapter of the home |
 | ``ewma`` | the naive baseline: a random walk with EWMA volatility |
@@ -53,7 +53,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class AdapterInfo:
-    """A finished adapter of the home."""
+    """A finished adapter of the home. ``aligned`` ones are used where they are named, never by ``auto``."""
 
     name: str
     path: Path
@@ -63,6 +63,7 @@ class AdapterInfo:
     companies: tuple[str, ...]
     data_end: str
     simulated: bool
+    aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def list_adapters(home: Home) -> list[AdapterInfo]:
         found.append(
             AdapterInfo(
                 path.name, path, card.base, card.base_hash, made_at,
-                tuple(card.companies), card.data_end, card.simulated,
+                tuple(card.companies), card.data_end, card.simulated, "align" in card.flags,
             )
         )  # fmt: skip
     return sorted(found, key=lambda info: info.made_at, reverse=True)
@@ -121,7 +122,9 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         return ModelRef(server.name, server.name, server=server)
     if name in ("", AUTO):
         embedded = weights_hash(base_model_dir())
-        fitting = [a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded]
+        fitting = [
+            a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded and not a.aligned
+        ]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
     base_name, _, adapter = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("+")
     if base_name in BASELINES:

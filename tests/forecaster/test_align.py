@@ -64,6 +64,8 @@ def test_each_method_leaves_an_adapter(store: Store, tiny_model: Path, method: s
     folder = base_model_dir() if method == "grpo" else tiny_model
     made = align(store, options(tiny_model, method, model=model, entries="all"), said.append)
     assert made.model == f"{model}+mine"
+    # Nobody forecasts with it who has not named it.
+    assert resolve_model("auto", store.home).adapter is None
     assert [info.name for info in list_adapters(store.home)] == ["mine"]
     assert sorted(p.name for p in store.home.adapters.iterdir()) == ["mine"]
     assert not (made.path / "ref").exists()
