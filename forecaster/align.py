@@ -97,7 +97,7 @@ def align(
     if place.exists():
         raise UsageError(
             f"There is an adapter {name!r} already; choose another --name.",
-            zh=f"已經有名為 {name!r} 的適配器：請換一個 --name。",
+            zh=f"已經有名為 {name!r} 的轉接器：請換一個 --name。",
         )
     folder = runs_folder(home) / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,8 +150,8 @@ def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
         raise UsageError(
             f"The adapter {ref.adapter} cannot be gone on from: --method {options.method} goes on from "
             f"{'no adapter' if options.method == 'reward' else 'LoRA adapters alone'}; name the base model.",
-            zh=f"無法從適配器 {ref.adapter} 繼續：--method {options.method} "
-            f"{'不從適配器開始' if options.method == 'reward' else '只能從 LoRA 適配器繼續'}；"
+            zh=f"無法從轉接器 {ref.adapter} 繼續：--method {options.method} "
+            f"{'不從轉接器開始' if options.method == 'reward' else '只能從 LoRA 轉接器繼續'}；"
             "請指定基礎模型。",
         )
     fields = card.flags.get("fields")
@@ -163,7 +163,7 @@ def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
         raise UsageError(
             f"The adapter {ref.adapter} was trained on other fields than a path has: align it in the compact "
             "prompt, or name another.",
-            zh=f"適配器 {ref.adapter} 用的欄位不是路徑所有的：請用 compact 格式，或指定其他適配器。",
+            zh=f"轉接器 {ref.adapter} 用的欄位不是路徑所有的：請用 compact 格式，或指定其他轉接器。",
         )
     return card
 
@@ -341,7 +341,7 @@ def _save(
     except OSError as error:
         raise StoreError(
             f"The adapter cannot be written to {place} ({error.strerror}): free some room and start it anew.",
-            zh=f"適配器無法寫入 {place}（{error.strerror}）：請騰出空間後重新開始。",
+            zh=f"轉接器無法寫入 {place}（{error.strerror}）：請騰出空間後重新開始。",
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -359,12 +359,12 @@ def _reported(store: Store, name: str, options: AlignOptions, folder: Path, tell
             "The alignment was stopped and nothing of it kept; the same command starts it anew.",
             zh="對齊已停止，沒有留下任何結果；以同樣的指令可重新開始。",
         )
-        tell(TrainEvent("stopped", text=str(stopped)))
+        tell(TrainEvent("stopped", text=str(stopped), text_zh=stopped.zh))
         store.runs.finish(row, "stopped", str(stopped))
         raise stopped from None
     except Exception as error:
         sentence = str(error) or type(error).__name__
-        tell(TrainEvent("failed", text=sentence))
+        tell(TrainEvent("failed", text=sentence, text_zh=getattr(error, "zh", "")))
         store.runs.finish(row, "failed", sentence)
         raise
     store.runs.finish(row, "done")

@@ -94,7 +94,7 @@ class AlignOptions:
             raise UsageError(
                 f"{self.name!r} cannot name an adapter: use letters, digits, dots, dashes and underscores, "
                 "64 at most.",
-                zh=f"{self.name!r} 不能當適配器的名稱：請用英數字、點、連字號與底線，至多 64 個字元。",
+                zh=f"{self.name!r} 不能當轉接器的名稱：請用英數字、點、連字號與底線，至多 64 個字元。",
             )
 
     def _check_numbers(self) -> None:
