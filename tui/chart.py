@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from stockllm.tui.board import Detail, Past
 from stockllm.tui.canvas import PLAIN, Canvas
-from stockllm.tui.periods import PERIODS, SPANS, Period, Span, resample
+from stockllm.tui.periods import PERIODS, SPANS, Period, Span, ahead, resample
 from stockllm.tui.plot import SPACINGS, Ohlcv, View
 from stockllm.tui.raster import Arranged, arrange, paint
 from stockllm.tui.strings import t
@@ -107,6 +107,8 @@ class CandleChart(Widget):
         self._strips: list[Strip] | None = None
         self._drawn_for: tuple[object, ...] = ()
         self._bars: dict[Period, Series] = {}
+        #: The forecast as it was made, and in bars of a period.
+        self._forecasts: dict[Period, tuple[PathForecast, PathForecast]] = {}
 
     def notify_style_update(self) -> None:
         """A theme, or the switch of red and green, changes every colour."""
@@ -139,8 +141,17 @@ class CandleChart(Widget):
 
     @property
     def forecast(self) -> PathForecast | None:
-        """The forecast that is drawn; a week has none."""
-        return self._wanted if self.period == "day" else None
+        """The forecast that is drawn, in bars of the period shown."""
+        return self._ahead(self.period)
+
+    def _ahead(self, period: Period) -> PathForecast | None:
+        wanted = self._wanted
+        if wanted is None:
+            return None
+        known = self._forecasts.get(period)
+        if known is None or known[0] is not wanted:
+            known = self._forecasts[period] = (wanted, ahead(wanted, period))
+        return known[1]
 
     @property
     def _wanted(self) -> PathForecast | None:
@@ -164,8 +175,7 @@ class CandleChart(Widget):
         for period in PERIODS:
             bars = self.bars(period)
             count = len(bars) - bisect_left(bars.dates, since)
-            forecast = self._wanted if period == "day" else None
-            found = arrange(bars, forecast, *self.size, View(1))
+            found = arrange(bars, self._ahead(period), *self.size, View(1))
             if found is None:
                 return None
             room = found.columns.history * found.columns.spacing + found.columns.left
@@ -233,8 +243,8 @@ class CandleChart(Widget):
         if found is None or self.cross is None:
             return
         bars = self.bars()
-        ahead = () if self.forecast is None else self.forecast.dates
-        days = bars.dates + tuple(day for day in ahead if day > bars.dates[-1])
+        coming = () if self.forecast is None else self.forecast.dates
+        days = bars.dates + tuple(day for day in coming if day > bars.dates[-1])
         place = min(max(bisect_left(days, self.cross) + step, 0), len(days) - 1)
         first = len(bars) - self.back - found.columns.history
         if place < first:

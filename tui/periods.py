@@ -1,12 +1,13 @@
-"""Bars of weeks, months and quarters, made from daily ones."""
+"""Bars of weeks, months and quarters, made from daily ones, and forecasts in them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from stockllm.data.records import Series
+    from stockllm.data.records import PathForecast, Series
 
 Period = Literal["day", "week", "month", "quarter"]
 
@@ -53,4 +54,35 @@ def resample(series: Series, period: Period) -> Series:
         series.close[ends],
         np.add.reduceat(series.volume, starts),
         series.reference[starts],
+    )
+
+
+def ahead(forecast: PathForecast, period: Period) -> PathForecast:
+    """The same sampled futures in bars of a period, path by path: each is still one real path.
+
+    A bar holds the days that are forecast and no others, so the first and the last may be parts of a
+    period; it bears the date of its last day, as ``resample``'s do.
+    """
+    if period == "day" or not forecast.dates:
+        return forecast
+    import numpy as np
+
+    numbers = np.array([_number(day, period) for day in forecast.dates])
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+    ends = np.append(starts[1:], len(numbers)) - 1
+    opened, high, low, close = np.moveaxis(forecast.prices, 2, 0)
+    prices = np.stack(
+        [
+            opened[:, starts],
+            np.maximum.reduceat(high, starts, axis=1),
+            np.minimum.reduceat(low, starts, axis=1),
+            close[:, ends],
+        ],
+        axis=2,
+    )
+    return replace(
+        forecast,
+        dates=tuple(forecast.dates[end] for end in ends),
+        prices=prices,
+        volumes=np.add.reduceat(forecast.volumes, starts, axis=1),
     )

@@ -81,7 +81,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.span": ("時間區間：1月、3月、1年、全部", "stretch of time: 1 month, 3 months, 1 year, all"),
     "help.cross": ("開關十字線（讀出當日開高低收量）", "crosshair on or off (reads out the day's figures)"),
     "help.day": ("日線", "daily bars"),
-    "help.week": ("週線", "weekly bars"),
+    "help.week": ("週線，預測由每日路徑合併", "weekly bars; the forecast is its daily paths put together"),
     "help.month": ("月線", "monthly bars"),
     "help.compare": (
         "與先前的預測比對（再按往更早）",

@@ -20,7 +20,7 @@ from stockllm.tui.chart import CandleChart
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.periods import resample
+from stockllm.tui.periods import ahead, resample
 from stockllm.tui.quote import Quote
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -259,3 +259,46 @@ async def test_e_writes_what_is_shown_as_picture_and_table(
         await settle(pilot)
         assert "無法寫入" in toasts(app)[-1]
         assert app.troubles[-1].error.sentence("zh") == toasts(app)[-1]
+
+
+def test_a_forecast_of_weeks_is_its_daily_paths_put_together(long_forecast: PathForecast) -> None:
+    daily = long_forecast
+    weekly = ahead(daily, "week")
+    assert ahead(daily, "day") is daily
+    assert weekly.paths == daily.paths
+    assert weekly.horizon == len(weekly.dates) < daily.horizon
+    assert (weekly.as_of, weekly.last_close) == (daily.as_of, daily.last_close)
+    mondays = [day - timedelta(days=day.weekday()) for day in daily.dates]
+    for number, end in enumerate(weekly.dates):
+        days = [k for k, monday in enumerate(mondays) if monday == end - timedelta(days=end.weekday())]
+        assert end == daily.dates[days[-1]]
+        for path in (0, 41, 98):
+            opened, high, low, close = weekly.prices[path, number].tolist()
+            assert (opened, close) == (daily.prices[path, days[0], 0], daily.prices[path, days[-1], 3])
+            assert high == max(daily.prices[path, k, 1] for k in days)
+            assert low == min(daily.prices[path, k, 2] for k in days)
+            assert weekly.volumes[path, number] == sum(daily.volumes[path, k] for k in days)
+        # The band of a week's close is the band of its last day: nothing is smoothed or guessed.
+        assert weekly.quantiles("close")[:, number].tolist() == daily.quantiles("close")[:, days[-1]].tolist()
+    assert ahead(daily, "month").prices[:, :, 3].shape[0] == daily.paths
+
+
+@pytest.mark.parametrize("key", ["w", "m"])
+async def test_weeks_and_months_show_the_forecast_too(
+    home: Home, make_app: MakeApp, settle: Settle, key: str
+) -> None:
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5)
+        await settle(pilot)
+        daily = market(app).chart.arranged()
+        await pilot.press(key)
+        await settle(pilot)
+        found = market(app).chart.arranged()
+        assert daily is not None
+        assert found is not None
+        assert market(app).chart.period != "day"
+        assert "預測 ▸" in chart_text(app)
+        assert found.picture.cone[-1].levels == daily.picture.cone[-1].levels  # they end on the same day
+        assert 0 < len(found.picture.candles) < len(daily.picture.candles)
