@@ -70,7 +70,7 @@ class Defaults:
 
 
 def _low_rank(learning_rate: float = 2e-4, optim: str = "adamw_8bit") -> Defaults:
-    """The reference's own."""
+    """The reference's own, of LoRA."""
     return Defaults(learning_rate, optim, rank=16, lora_alpha=8, lora_dropout=0.0)
 
 
@@ -79,7 +79,7 @@ def _low_rank(learning_rate: float = 2e-4, optim: str = "adamw_8bit") -> Default
 DEFAULTS = {
     "lora": _low_rank(),
     "qlora": _low_rank(optim="paged_adamw_8bit"),
-    "dora": _low_rank(),
+    "dora": _low_rank(1e-3),
     "adalora": _low_rank(2e-2),
     "ia3": Defaults(2e-2),
     "prefix": Defaults(5e-2, virtual_tokens=16),
