@@ -7,7 +7,7 @@ or a switch of red and green needs no new drawing logic. Nothing here knows Text
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 from rich.cells import cell_len
 
@@ -72,15 +72,21 @@ class Canvas:
 
     def runs(self, row: int) -> Iterator[tuple[str, str, str]]:
         """The row as (text, ink, ground), neighbours of one look joined."""
-        cells = zip(self.glyphs[row], self.inks[row], self.grounds[row], strict=True)
+        inks, grounds = self.inks[row], self.grounds[row]
         # A blank shows no ink, so it may join whatever stands on the same ground before it.
-        ink = "text"
-        looks = []
-        for glyph, own, ground in cells:
-            ink = ink if glyph == " " else own
-            looks.append((glyph, ink, ground))
-        for (run_ink, ground), run in groupby(looks, key=lambda look: look[1:]):
-            yield "".join(look[0] for look in run), run_ink, ground
+        run: list[str] = []
+        ink, ground = "text", grounds[0] if grounds else PLAIN
+        for glyph, own, under in zip(self.glyphs[row], inks, grounds, strict=True):
+            if under != ground or (own != ink and glyph != " "):
+                if run:
+                    yield "".join(run), ink, ground
+                    run = []
+                ground = under
+                if glyph != " ":
+                    ink = own
+            run.append(glyph)
+        if run:
+            yield "".join(run), ink, ground
 
     def plain(self) -> str:
         """The glyphs alone, one line a row; for tests and logs."""

@@ -109,11 +109,14 @@ class CandleChart(Widget):
         self._bars: dict[Period, Series] = {}
         #: The forecast as it was made, and in bars of a period.
         self._forecasts: dict[Period, tuple[PathForecast, PathForecast]] = {}
+        #: By ink and ground, until the theme changes.
+        self._styles: dict[tuple[str, str], Style] = {}
 
     def notify_style_update(self) -> None:
         """A theme, or the switch of red and green, changes every colour."""
         super().notify_style_update()
         self._strips = None
+        self._styles = {}
 
     def render_line(self, y: int) -> Strip:
         """One row of the chart."""
@@ -333,20 +336,18 @@ class CandleChart(Widget):
         return self._strips_of(canvas)
 
     def _strips_of(self, canvas: Canvas) -> list[Strip]:
-        base = self.rich_style
-        colours = {ink: self.get_component_rich_style(f"chart--{ink}").color for ink in INKS}
-        colours |= {"ground": base.bgcolor, PLAIN: base.bgcolor}
-        styles: dict[tuple[str, str], Style] = {}
-
-        def style(ink: str, ground: str) -> Style:
-            key = (ink, ground)
-            if key not in styles:
+        styles = self._styles
+        if not styles:
+            base = self.rich_style.bgcolor
+            colours = {ink: self.get_component_rich_style(f"chart--{ink}").color for ink in INKS}
+            colours |= {"ground": base, PLAIN: base}
+            for ink in colours:
                 # On the simulated mark the ink is the screen's own ground, as on a stamp.
                 front = colours["ground"] if ink == "simulated" else colours[ink]
-                styles[key] = Style(color=front, bgcolor=colours[ground], bold=ink in ("tag", "simulated"))
-            return styles[key]
-
+                bold = ink in ("tag", "simulated")
+                for ground, back in colours.items():
+                    styles[ink, ground] = Style(color=front, bgcolor=back, bold=bold)
         return [
-            Strip([Segment(text, style(ink, ground)) for text, ink, ground in canvas.runs(row)], canvas.width)
+            Strip([Segment(run, styles[ink, ground]) for run, ink, ground in canvas.runs(row)], canvas.width)
             for row in range(canvas.height)
         ]
