@@ -34,7 +34,11 @@ _REFERENCE = re.compile(
 
 
 class NoCandles(Exception):
-    """A text that is not the candles asked for; the message says why in a few words."""
+    """A text that is not the candles asked for; the message says why in a few words, ``zh`` in Chinese."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.zh = zh
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,12 @@ class Reader:
         rows, exact = self._rows(text)
         horizon = len(self.window.future_dates)
         if not rows:
-            raise NoCandles("no candles in it")
+            raise NoCandles("no candles in it", "沒有 K 線")
         if len(rows) < horizon:
-            raise NoCandles(f"{len(rows)} {'day' if len(rows) == 1 else 'days'} in place of {horizon}")
+            days = "day" if len(rows) == 1 else "days"
+            raise NoCandles(
+                f"{len(rows)} {days} in place of {horizon}", f"只有 {len(rows)} 日，而非 {horizon} 日"
+            )
         # A model that does not stop in time has still said the days it was asked for.
         exact = exact and len(rows) == horizon
         rows = rows[:horizon]
@@ -85,7 +92,7 @@ class Reader:
         found = [form.fullmatch(line.strip()) for line in lines]
         at = [i for i, match in enumerate(found) if match]
         if at and at[-1] - at[0] + 1 != len(at):
-            raise NoCandles("words between the days")
+            raise NoCandles("words between the days", "日與日之間有文字")
         return [match for match in found if match], len(at) == len(lines)
 
     def _compact(self, rows: Sequence[re.Match[str]]) -> tuple[Ints, Ints]:
@@ -94,12 +101,12 @@ class Reader:
         for day, row in enumerate(rows):
             opened, high, low, close, bucket = (int(part) for part in row.groups())
             if not low <= min(opened, close) <= max(opened, close) <= high:
-                raise NoCandles("prices out of order")
+                raise NoCandles("prices out of order", "價格順序不對")
             lowest, highest = int(state.low_bound[0]), int(state.high_bound[0])
             if low < max(lowest, -BOUND) or high > min(highest, BOUND):
-                raise NoCandles("a price past its daily limit")
+                raise NoCandles("a price past its daily limit", "價格超過漲跌停")
             if bucket >= VOLUME_BUCKETS:
-                raise NoCandles("a volume that is none")
+                raise NoCandles("a volume that is none", "成交量不合理")
             prices[day] = state.prices(np.array([[opened, high, low, close]]))[0]
             volumes[day] = state.volumes(np.array([bucket]))[0]
             state = state.after(prices[day, 3:4], np.array([bucket]))
@@ -111,17 +118,17 @@ class Reader:
         for day, row in enumerate(rows):
             when, *numbers, shares = row.groups()
             if when != self.window.future_dates[day].isoformat():
-                raise NoCandles("other days than those asked for")
+                raise NoCandles("other days than those asked for", "不是所問的日期")
             prices[day] = opened, high, low, close = [round(float(number) * 100) for number in numbers]
             if not 0 < low <= min(opened, close) <= max(opened, close) <= high:
-                raise NoCandles("prices out of order")
+                raise NoCandles("prices out of order", "價格順序不對")
             down, up = limits(base)
             if low < down or high > up:
-                raise NoCandles("a price past its daily limit")
+                raise NoCandles("a price past its daily limit", "價格超過漲跌停")
             if not np.array_equal(round_to_tick(prices[day]), prices[day]):
-                raise NoCandles("a price off its tick")
+                raise NoCandles("a price off its tick", "價格不在升降單位上")
             volumes[day] = int(shares)
             if volumes[day] > self._usual * VOLUME_SPAN:
-                raise NoCandles("a volume that is none")
+                raise NoCandles("a volume that is none", "成交量不合理")
             base = close
         return prices, volumes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -257,7 +258,8 @@ def _cause(error: BaseException) -> str:
             break
         error = inner[-1]
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (" ".join(text.rpartition(": ")[2].split()).rstrip(".") or type(error).__name__)[:120]
+    words = re.sub(r"\[Errno \d+\] ", "", text.rpartition(": ")[2])
+    return (" ".join(words.split()).rstrip(".") or type(error).__name__)[:120]
 
 
 def _without_secret(name: str) -> str:

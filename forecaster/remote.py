@@ -225,7 +225,7 @@ class RemoteSampler:
         seeds = _seeds(window, seed, TRIES * max(paths, PATIENCE))
         good: list[Answer] = []
         asked: list[str] = []
-        why = ""
+        why: tuple[str, str] | None = None
         while len(good) < paths:
             wanted = min(paths - len(good), len(seeds) - len(asked))
             if not asked:
@@ -235,7 +235,8 @@ class RemoteSampler:
                 try:
                     good.append(reader.read(text))
                 except NoCandles as reason:
-                    why = why or f"{reason}: '{_shortened(text)}'"
+                    words = _shortened(text)
+                    why = why or (f"{reason}: '{words}'", f"{reason.zh}：「{words}」")
             asked += texts
             if len(asked) >= ALL_EQUAL and len(set(asked)) == 1 and good:
                 raise self._greedy(len(asked))
@@ -257,13 +258,16 @@ class RemoteSampler:
             "開啟取樣後再啟動伺服器。",
         )
 
-    def _no_candles(self, window: Window, good: int, asked: int, why: str) -> ModelUnavailable:
+    def _no_candles(
+        self, window: Window, good: int, asked: int, why: tuple[str, str] | None
+    ) -> ModelUnavailable:
         host, name = self.endpoint.host, self.endpoint.model
+        en, zh = why or ("", "")
         return ModelUnavailable(
             f"Of {asked} answers of '{name}' at {host} for {window.code}, {good} were candles (the first "
-            f"that was none: {why}): serve one trained on the {self.prompt} prompt, or take --model llama.",
+            f"that was none: {en}): serve one trained on the {self.prompt} prompt, or take --model llama.",
             zh=f"{host} 的模型「{name}」對 {window.code} 的 {asked} 個答案中，只有 {good} 個是 K 線（第一個"
-            f"不是的：{why}）：請提供以 {self.prompt} 提示訓練的模型，或使用 --model llama。",
+            f"不是的：{zh}）：請提供以 {self.prompt} 提示訓練的模型，或使用 --model llama。",
         )
 
 

@@ -36,7 +36,7 @@ from stockllm.forecaster.windows import Window, open_window
 
 pytest.importorskip("openai", reason="transformers serve needs the extra stockllm[serve]")
 
-PATHS = 150
+PATHS = 120
 #: Standard errors that chance passes once in 16,000 times.
 SIGMAS = 4.0
 
@@ -120,12 +120,12 @@ def test_a_forecast_through_transformers_serve_is_the_local_one(
 
     loaded = load_model(ModelRef("llama", base_model_dir()))
     model, tokenizer = loaded.model, loaded.tokenizer
-    masked = sample(model, tokenizer, [window], paths=4000, seed=1)[0]
+    masked = sample(model, tokenizer, [window], paths=2500, seed=1)[0]
     assert kstest(there.prices[:, 0, 3], masked.prices[:, 0, 3]).pvalue > 1e-4
     assert kstest(there.volumes[:, 0], masked.volumes[:, 0]).pvalue > 1e-4
 
     messages = prompt_messages(window, "compact")
-    free = answers(model, tokenizer, messages, 800, tokens=12, seed=1)
+    free = answers(model, tokenizer, messages, 600, tokens=12, seed=1)
     # The same model, a little colder: what the statistic below has to have the power to tell.
     cold = answers(model, tokenizer, messages, PATHS, tokens=12, seed=2, temperature=0.8)
     told, own, colder = (
