@@ -204,13 +204,6 @@ def load_adapters(home: Home) -> Adapters:
     return Adapters(tuple(found), Settings.load(home).model)
 
 
-def card_facts(card: Card) -> list[tuple[str, str]]:
-    """An adapter's card as (fact, value), the most telling first."""
-    from stockllm.forecaster.cards import facts
-
-    return facts(card)
-
-
 def set_default(home: Home, model: str) -> None:
     """Make ``model`` the one that forecasts where none is named. Raises what ``remember`` raises."""
     from stockllm.data.settings_file import remember

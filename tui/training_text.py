@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 from textual.content import Content
 
-from stockllm.tui.strings import t
+from stockllm.tui.strings import TABLE, t
 from stockllm.tui.text import Language
-from stockllm.tui.training_core import Adapter, Run, card_facts
+from stockllm.tui.training_core import Adapter, Run
+
+if TYPE_CHECKING:
+    from stockllm.forecaster.cards import Card
 
 _LOOKS = {"finished": "quiet", "failed": "warning", "killed": "warning", "stopped": "warning"}
 
@@ -70,9 +76,45 @@ def adapter_text(adapter: Adapter, language: Language) -> Content:
     pieces += [(f"stockllm forecast 2330 --model {adapter.model}", "$forecast"), "\n"]
     made = adapter.info.made_at
     pieces += [(t("training.made", language, when=f"{made:%Y-%m-%d %H:%M}"), "$text-quiet"), "\n\n"]
-    for name, value in card_facts(adapter.card):
+    for name, value in card_facts(adapter.card, language):
         pieces += [(f"{name}: ", "$text-quiet"), value, "\n"]
     return Content.assemble(*pieces[:-1])
+
+
+def card_facts(card: Card, language: Language) -> list[tuple[str, str]]:
+    """An adapter's card as (fact, value), the most telling first: as its own file has it, or in Chinese."""
+    from stockllm.forecaster.cards import facts
+
+    if language == "en":
+        return facts(card)
+    read, speed = card.examples, card.speed
+    split = t("card.split.none", language)
+    if card.validation_from is not None:
+        split = t("card.split.from", language, day=card.validation_from, days=card.embargo)
+    values = {
+        "trained on": t("card.period", language, start=card.data_start, end=card.data_end),
+        "split": split,
+        "windows": t(
+            "card.read", language, all=f"{read.get('windows', 0):,}", used=f"{read.get('used', 0):,}"
+        ),
+    }
+    if card.trainable:
+        values["method"] = t("card.trained", language, method=card.method, count=f"{card.trainable:,}")
+    if speed:
+        values["speed"] = t(
+            "card.pace",
+            language,
+            windows=f"{speed['windows_per_second']:,.1f}",
+            tokens=f"{speed['tokens_per_second']:,.0f}",
+            padding=f"{speed['padding']:.1%}",
+        )
+    return [(_named(name, language), values.get(name, value)) for name, value in facts(card)]
+
+
+def _named(fact: str, language: Language) -> str:
+    """A fact's name; as the card has it where there is no other."""
+    key = f"card.name.{re.sub('[^a-z]+', '_', fact)}"
+    return t(key, language) if key in TABLE else fact
 
 
 def _plain(value: object) -> str:
