@@ -162,6 +162,7 @@ def _show(made: Aligned, figures: dict[str, Any] | None, language: str) -> None:
     )
     names = {
         "accuracy": ("分出優劣的比例", "Pairs told apart"),
+        "later": ("較晚的日子分出優劣的比例", "Pairs of later evenings told apart"),
         "reward": ("平均獎勵", "Mean reward"),
         "format": ("合格的 K 線回答", "Answers that are candles"),
     }

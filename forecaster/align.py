@@ -22,9 +22,15 @@ from zoneinfo import ZoneInfo
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
 from stockllm.forecaster import cards
 from stockllm.forecaster.align_evaluate import refuse_read
-from stockllm.forecaster.align_models import base_name, load_reward_model, policy_of, rewards_folder
+from stockllm.forecaster.align_models import (
+    base_name,
+    load_reward_model,
+    policy_of,
+    reward_card,
+    rewards_folder,
+)
 from stockllm.forecaster.align_options import AlignOptions
-from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, pairs
+from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, later, pairs
 from stockllm.forecaster.engines import Loaded, prepare_imports
 from stockllm.forecaster.examples import measure_with
 from stockllm.forecaster.models import EMBEDDED, ModelRef, resolve_model, weights_hash
@@ -47,7 +53,8 @@ class Aligned:
     """What came of an alignment. ``model`` is the name to forecast with; empty for a reward model.
 
     ``before`` is the model that it started from. ``figures`` are the trainer's own at the end:
-    ``accuracy``, the share of pairs told apart, or ``reward`` and ``format``, the share of GRPO's answers
+    ``accuracy``, the share of pairs told apart, for a reward model ``later``, the same on the last fifth of
+    the evenings, which it did not learn from, or ``reward`` and ``format``, the share of GRPO's answers
     that were candles.
     """
 
@@ -64,6 +71,7 @@ class _Lesson:
     """What the trainer reads: its rows, the longest of them in tokens, and what was left out."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    held: list[dict[str, Any]] = field(default_factory=list)
     longest: int = 0
     used: int = 0
     too_long: int = 0
@@ -90,9 +98,13 @@ def align(
     ref = resolve_model(options.model, home)
     start_card = _refuse(ref, options)
     outcomes = gather(store, options, ref)
+    last = outcomes.last_day
+    if options.reward_model is not None:
+        # What its judge has read, it learns from.
+        last = max(last, date.fromisoformat(reward_card(home, options.reward_model).data_end))
     if test_from is not None:
-        refuse_read(store, options.model, outcomes.last_day, test_from)
-    name = options.name or _name(options, outcomes.last_day)
+        refuse_read(store, options.model, last, test_from)
+    name = options.name or _name(options, last)
     place = (rewards_folder(home) if options.method == "reward" else home.adapters) / name
     if place.exists():
         raise UsageError(
@@ -114,7 +126,7 @@ def align(
         for sentence in _sentences(outcomes, lesson, options):
             tell(TrainEvent("preparing", steps=options.max_steps, text=sentence))
         reward = _reward(home, outcomes, options)
-        trainer = trl.build(policy, folder, options, lesson.rows, lesson.longest, reward)
+        trainer = trl.build(policy, folder, options, lesson.rows, lesson.longest, reward, lesson.held)
         history = trl.fit(trainer, tell, stop)
         if reward is not None and reward[0].failed == reward[0].read:
             raise UsageError(
@@ -124,9 +136,9 @@ def align(
                 "沒有留下任何結果：請先用 stockllm train 讓它學會 K 線。",
             )
         tell(TrainEvent("saving", options.max_steps, options.max_steps))
-        figures = _figures(history, reward)
+        figures = _figures(history, reward) | (trl.told_apart(trainer) if lesson.held else {})
         card = _save(
-            trainer, policy, place, ref, start_card, outcomes, lesson, options, history, store.simulated
+            trainer, policy, place, ref, start_card, outcomes, last, lesson, options, history, store.simulated
         )
     tell(TrainEvent("finished", text=f"The adapter {name} is ready."))
     base = base_name(ref)
@@ -197,7 +209,11 @@ def _lesson(outcomes: Outcomes, options: AlignOptions, policy: Loaded) -> _Lesso
         )
         fitting = [pair for pair in made if _fits(pair, measure, options.max_seq_length, lesson)]
         lesson.too_long = len(made) - len(fitting)
+        held: list[Pair] = []
+        if options.method == "reward":  # a judge is judged by evenings it did not learn from
+            fitting, held = later(fitting)
         lesson.rows = pair_rows(fitting, options.method)
+        lesson.held = pair_rows(held, options.method)
         lesson.used = len(fitting)
         lesson.margin = sum(pair.margin for pair in fitting) / len(fitting) if fitting else None
     if not lesson.rows:
@@ -289,6 +305,7 @@ def _save(
     ref: ModelRef,
     start: cards.Card | None,
     outcomes: Outcomes,
+    read_to: date,
     lesson: _Lesson,
     options: AlignOptions,
     history: list[dict[str, Any]],
@@ -301,7 +318,7 @@ def _save(
     windows = [outcome.window for outcome in outcomes.found]
     codes = {window.code for window in windows} | set(start.companies if start else ())
     first = min(window.days[0] for window in windows).isoformat()
-    last = outcomes.last_day.isoformat()
+    last = read_to.isoformat()
     flags = {"align": options.method} | options.document() | {"pair_margin": lesson.margin}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -97,14 +97,10 @@ def load_base(base: Path | str | None, kind: str, **more: Any) -> Loaded:
     return Loaded(model, tokenizer, "peft", cuda)
 
 
-def load_reward_model(home: Home, name: str) -> tuple[Any, Any]:
-    """A reward model of ``align --method reward``, ready to judge, and its tokenizer.
-
-    :raises ModelUnavailable: where there is none of this name, or its base has changed.
-    """
-    folder = rewards_folder(home) / name
+def reward_card(home: Home, name: str) -> cards.Card:
+    """The card of a reward model; ModelUnavailable where there is none of this name."""
     try:
-        card = cards.read_card(folder)
+        return cards.read_card(rewards_folder(home) / name)
     except (OSError, ValueError):
         there = (
             sorted(p.name for p in rewards_folder(home).iterdir()) if rewards_folder(home).is_dir() else []
@@ -115,6 +111,14 @@ def load_reward_model(home: Home, name: str) -> tuple[Any, Any]:
             zh=f"沒有獎勵模型「{name}」（現有：{'、'.join(there) or '無'}）："
             "請用 stockllm align --method reward 訓練。",
         ) from None
+
+
+def load_reward_model(home: Home, name: str) -> tuple[Any, Any]:
+    """A reward model of ``align --method reward``, ready to judge, and its tokenizer.
+
+    :raises ModelUnavailable: where there is none of this name, or its base has changed.
+    """
+    folder, card = rewards_folder(home) / name, reward_card(home, name)
     ref = resolve_model(card.base, home)
     if ref.base is None or weights_hash(ref.base) != card.base_hash:
         raise ModelUnavailable(

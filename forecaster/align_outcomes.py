@@ -70,11 +70,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One question with a better and a worse answer, and by how much the worse one is worse."""
+    """One question with a better and a worse answer, and by how much the worse one is worse.
+
+    ``origin`` is the evening it was asked on, ``last`` the last day that told which is better.
+    """
 
     forecast: int
     code: str
     origin: date
+    last: date
     chosen: Example
     rejected: Example
     margin: float
@@ -239,10 +243,31 @@ def pairs(outcomes: list[Outcome], margin: float, each: int, seed: int) -> tuple
         rejected = [(index, text) for index, text in rejected if text.completion != chosen.completion][:each]
         without += not rejected
         made += [
-            Pair(outcome.id, outcome.window.code, outcome.window.origin, chosen, text, float(worse[index]))
+            Pair(
+                outcome.id,
+                outcome.window.code,
+                outcome.window.origin,
+                outcome.forecast.dates[-1],
+                chosen,
+                text,
+                float(worse[index]),
+            )
             for index, text in rejected
         ]
     return made, without
+
+
+def later(made: list[Pair], share: float = 0.2) -> tuple[list[Pair], list[Pair]]:
+    """(pairs to learn from, pairs of the last evenings): none learned from reads a day asked about later.
+
+    The second is empty where that would leave nothing to learn from.
+    """
+    evenings = sorted({pair.origin for pair in made})
+    held = evenings[len(evenings) - int(len(evenings) * share) :]
+    if not held:
+        return made, []
+    before = [pair for pair in made if pair.last <= held[0]]
+    return (before, [pair for pair in made if pair.origin >= held[0]]) if before else (made, [])
 
 
 def said(outcome: Outcome, path: int) -> Example:

@@ -53,10 +53,12 @@ def build(
     rows: Sequence[dict[str, Any]],
     longest: int,
     reward: Reward = None,
+    held: Sequence[dict[str, Any]] = (),
 ) -> Any:
     """The method's trainer over these rows.
 
     :param longest: tokens of the longest example; for GRPO those that an answer may take.
+    :param held: rows to examine the model on, not to train on.
     :param reward: for GRPO what judges an answer: functions, and models that carry their tokenizer.
     """
     with quiet_imports(), _hushed():
@@ -74,6 +76,7 @@ def build(
             args=config,
             processing_class=policy.tokenizer,
             train_dataset=Dataset.from_list(list(rows)),
+            eval_dataset=Dataset.from_list(list(held)) if held else None,
             **more,
         )
     trainer.remove_callback(PrinterCallback)
@@ -93,6 +96,7 @@ def _kind(options: AlignOptions, policy: Loaded, folder: Path, longest: int) -> 
         "output_dir": str(folder),
         "max_steps": options.max_steps,
         "per_device_train_batch_size": options.batch_size,
+        "per_device_eval_batch_size": options.batch_size,
         "learning_rate": options.learning_rate,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
@@ -152,6 +156,12 @@ def _quiet(kind: type[Any]) -> type[Any]:
             """The adapter gets a card of ours."""
 
     return Quiet
+
+
+def told_apart(trainer: Any) -> dict[str, float]:
+    """The share of a reward trainer's held rows whose better answer it rewards more, as ``later``."""
+    with _hushed():
+        return {"later": float(trainer.evaluate()["eval_accuracy"])}
 
 
 def plain_head(model: Any) -> None:

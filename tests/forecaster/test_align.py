@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,13 @@ def test_grpo_has_nothing_to_compare_where_no_answer_is_candles(store: Store, ti
 def test_reward_model_judges_grpo(store: Store, tiny_model: Path) -> None:
     judge = align(store, options(tiny_model, "reward", name="judge"))
     assert judge.model == ""
+    assert 0 <= judge.figures["later"] <= 1
     assert not list_adapters(store.home)
     judged = options(tiny_model, "grpo", model="llama", entries="all", reward_model="judge", max_steps=1)
-    made = align(store, judged)
+    early = store.ledger.get(1).dates[-1]
+    made = align(store, replace(judged, until=early))
+    # It learned from what its judge had read.
+    assert made.card.data_end == judge.card.data_end > early.isoformat()
     assert 0 <= made.figures["format"] <= 1
     with pytest.raises(ModelUnavailable, match=r"no reward model 'nobody' \(there: judge\)"):
         align(store, options(tiny_model, "grpo", name="other", reward_model="nobody"))

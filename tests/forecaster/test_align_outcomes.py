@@ -22,6 +22,7 @@ from stockllm.forecaster.align_outcomes import (
     contributions,
     distance,
     gather,
+    later,
     pairs,
     said,
 )
@@ -142,6 +143,20 @@ def test_what_is_not_scored_or_was_made_of_other_bars_is_left_out(filled_home: H
             [Bar("2330", first.date, first.open, first.high, first.low, first.low, 1, "corrected")]
         )
         assert outcomes(store).changed == 3
+
+
+def test_the_later_evenings_are_kept_apart(filled_home: Home) -> None:
+    """No pair that is learned from knows a day after the first evening that is asked about later."""
+    with Store.open(filled_home) as store:
+        freeze(store, store.bars.days("2330")[-40:-20:2])
+        score_due(store)
+        made, _ = pairs(outcomes(store).found, 0.1, 1, 1)
+    before, after = later(made)
+    assert before
+    assert {pair.origin for pair in after} == set(sorted({pair.origin for pair in made})[-2:])
+    assert max(pair.last for pair in before) <= min(pair.origin for pair in after)
+    assert len(before) + len(after) < len(made)
+    assert later(made[:1]) == (made[:1], [])
 
 
 def test_an_empty_ledger_says_so(filled_home: Home) -> None:
