@@ -91,7 +91,8 @@ def lines() -> list[Line]:
 def prepared() -> tuple[Any, dict[str, list[Any]]]:
     """The embedded model with a fresh adapter, and the same windows in both texts."""
     from stockllm.forecaster import examples
-    from stockllm.forecaster.engines import LoraOptions, load
+    from stockllm.forecaster.engines import load
+    from stockllm.forecaster.methods import LoraOptions
     from stockllm.forecaster.models import base_model_dir
     from stockllm.forecaster.prompts import training_messages
     from stockllm.forecaster.windows import DEFAULT_TASKS

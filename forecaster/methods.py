@@ -192,6 +192,17 @@ def causal(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def check_steps(method: str, steps: int) -> None:
+    """UsageError for a run too short for its method."""
+    if method == "adalora" and steps < ADALORA_STEPS:
+        raise UsageError(
+            f"--method adalora shares its ranks out during a run and {steps} steps are too few for it; "
+            f"give it {ADALORA_STEPS} or more with --max-steps.",
+            zh=f"--method adalora 在訓練中分配秩，{steps} 步太少；"
+            f"請以 --max-steps 給 {ADALORA_STEPS} 步以上。",
+        )
+
+
 def begin(model: Any, method: str, steps: int) -> None:
     """Tell the method how long the run is; AdaLoRA shares its ranks out over it.
 
@@ -199,13 +210,7 @@ def begin(model: Any, method: str, steps: int) -> None:
     """
     if method != "adalora":
         return
-    if steps < ADALORA_STEPS:
-        raise UsageError(
-            f"--method adalora shares its ranks out during a run and {steps} steps are too few for it; "
-            f"give it {ADALORA_STEPS} or more with --max-steps.",
-            zh=f"--method adalora 在訓練中分配秩，{steps} 步太少；"
-            f"請以 --max-steps 給 {ADALORA_STEPS} 步以上。",
-        )
+    check_steps(method, steps)
     config = model.peft_config["default"]
     config.total_step = steps
     # A tenth to learn what matters, three fifths to cut, the rest at the ranks that are left.

@@ -120,6 +120,8 @@ class TrainOptions:
                 "one out.",
                 zh=f"{quantised} 與 --method full 不能並用：量化後的權重無法訓練；請移除其一。",
             )
+        if self.max_steps is not None and self.max_steps > 0:
+            methods.check_steps(self.method, self.max_steps)
         if self.load_in_8bit and self.method == "qlora":
             raise UsageError(
                 "--method qlora keeps the base in 4 bits; leave --load-in-8bit out.",
@@ -223,6 +225,21 @@ class TrainOptions:
         if self.model_dir is not None:
             return str(self.model_dir.expanduser().absolute())
         return self.model_name
+
+    @property
+    def lora(self) -> methods.LoraOptions:
+        """What is trained and how its base is loaded."""
+        return methods.LoraOptions(
+            rank=self.rank or 0,
+            alpha=self.lora_alpha or 0,
+            dropout=self.lora_dropout or 0.0,
+            seed=self.random_state,
+            max_seq_length=self.max_seq_length,
+            load_in_4bit=self.load_in_4bit,
+            load_in_8bit=self.load_in_8bit,
+            method=self.method,
+            virtual_tokens=self.virtual_tokens or 0,
+        )
 
     @property
     def per_step(self) -> int:

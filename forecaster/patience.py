@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stockllm.data.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -54,6 +56,15 @@ class Patience:
                     control.should_training_stop = True
 
         return Stopping()
+
+
+def no_validation() -> UsageError:
+    """The error of a run that is to stop early and has nothing to tell when."""
+    return UsageError(
+        "--early-stopping needs validation windows and too few days are left for any; leave it out, or give "
+        "--validation-from an earlier day.",
+        zh="--early-stopping 需要驗證視窗，但剩下的交易日太少；請移除，或將 --validation-from 提早。",
+    )
 
 
 def _losses(state: Any) -> dict[int, float]:

@@ -21,7 +21,6 @@ from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.forecaster import cards, methods, runs
 from stockllm.forecaster.engines import (
     Loaded,
-    LoraOptions,
     choose_engine,
     load,
     no_bars,
@@ -30,7 +29,7 @@ from stockllm.forecaster.engines import (
 )
 from stockllm.forecaster.models import EMBEDDED, AdapterInfo, list_adapters, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.patience import Patience
+from stockllm.forecaster.patience import Patience, no_validation
 from stockllm.forecaster.plan import Plan, begun, draw
 from stockllm.forecaster.presets import watched
 from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
@@ -84,6 +83,8 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
             validation_from=options.validation_from,
             validate=options.validation_windows > 0,
         )
+        if options.early_stopping and split.validation_from is None:
+            raise no_validation()
         sources = _sources(store, options, split)
 
     with run.locked(), StopRequest() as stop:
@@ -105,7 +106,7 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
                 if options.engine == "unsloth" != engine:
                     tell(TrainEvent("preparing", text=f"Unsloth has no {options.method}; PEFT trains it."))
                 tell(TrainEvent("preparing", text=f"Loading {base.name} with {engine}."))
-                loaded = load(engine, base.base, _lora(options))
+                loaded = load(engine, base.base, options.lora)
                 base_hash = weights_hash(base.base)
                 plan = begun(run, base_hash)
                 if plan is None:
@@ -275,20 +276,6 @@ def _engines_hushed(run: Run) -> Iterator[None]:
     """What engines print goes to a file: stdout belongs to the command's answer."""
     with (run.folder / "engine.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         yield
-
-
-def _lora(options: TrainOptions) -> LoraOptions:
-    return LoraOptions(
-        rank=options.rank or 0,
-        alpha=options.lora_alpha or 0,
-        dropout=options.lora_dropout or 0.0,
-        seed=options.random_state,
-        max_seq_length=options.max_seq_length,
-        load_in_4bit=options.load_in_4bit,
-        load_in_8bit=options.load_in_8bit,
-        method=options.method,
-        virtual_tokens=options.virtual_tokens or 0,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockllm.data.errors import StockllmError, UsageError
+from stockllm.data.errors import StockllmError
 from stockllm.forecaster import methods
 from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, recomputes
 from stockllm.forecaster.examples import batches
+from stockllm.forecaster.patience import no_validation
 from stockllm.forecaster.progress import TrainEvent
 from stockllm.forecaster.sft import trainer_class
 
@@ -45,11 +46,7 @@ def build(
     :raises UsageError: for a run that its method cannot make, or early stopping with nothing to stop by.
     """
     if options.early_stopping and not validation:
-        raise UsageError(
-            "--early-stopping needs validation windows and too few days are left for any; leave it out, or "
-            "give --validation-from an earlier day.",
-            zh="--early-stopping 需要驗證視窗，但剩下的交易日太少；請移除，或將 --validation-from 提早。",
-        )
+        raise no_validation()
     methods.begin(loaded.model, loaded.method, steps)
     with quiet_imports():
         from datasets import Dataset, disable_progress_bars

@@ -17,13 +17,13 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import engines
 from stockllm.forecaster.engines import (
-    LoraOptions,
     choose_engine,
     ensure_chat,
     load,
     optimiser,
 )
 from stockllm.forecaster.examples import Row
+from stockllm.forecaster.methods import LoraOptions
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.sft import trainer_class
 from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING

@@ -21,8 +21,8 @@ from stockllm.data.store import Store
 from stockllm.forecaster import engines, methods
 from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.cases import Request
-from stockllm.forecaster.engines import LoraOptions
 from stockllm.forecaster.evaluate import evaluate, summary
+from stockllm.forecaster.methods import LoraOptions
 from stockllm.forecaster.models import list_adapters, load_model, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.progress import TrainEvent
@@ -257,9 +257,11 @@ def test_each_method_has_its_own_learning_rate_and_survives_a_file() -> None:
     assert TrainOptions(codes=("2330",), method="prompt", learning_rate=0.5).learning_rate == 0.5
 
 
-def test_a_run_too_short_for_adalora(store: Store, options: TrainOptions) -> None:
+def test_a_run_too_short_for_adalora(options: TrainOptions) -> None:
     with pytest.raises(UsageError, match=r"4 steps are too few for it; give it 5 or more"):
-        train(store, by("adalora", options, name="short", max_steps=4))
+        by("adalora", options, name="short", max_steps=4)
+    with pytest.raises(UsageError, match="3 steps are too few"):
+        methods.begin(None, "adalora", 3)
 
 
 # --- QLoRA ---------------------------------------------------------------------------------------

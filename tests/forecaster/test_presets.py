@@ -237,6 +237,7 @@ def test_a_run_that_goes_on_counts_on(store: Store, options: TrainOptions, losse
 def test_early_stopping_without_validation_is_refused(store: Store, options: TrainOptions) -> None:
     with pytest.raises(UsageError, match="--early-stopping needs validation windows"):
         train(store, replace(options, name="blind", early_stopping=1, validation_windows=0))
+    assert not runs_folder(store.home).exists()
 
 
 def test_without_it_a_run_validates_as_before(options: TrainOptions) -> None:
