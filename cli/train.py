@@ -57,7 +57,10 @@ def train(
     year: int | None = typer.Option(None, "--year", help="Year of the first month of data to use."),
     month: int | None = typer.Option(None, "--month", help="First month of data to use; needs --year."),
     validation_from: str = typer.Option(
-        "", "--validation-from", metavar="DATE", help="Keep days from here on apart; default: the last fifth."
+        "",
+        "--validation-from",
+        metavar="DATE",
+        help="Keep days from here on apart; default: the last fifth, at most 60.",
     ),
     tasks: str = typer.Option(
         "1/1,5/5,20/5,60/20", "--tasks", help="Windows, as past/future trading days, with commas."

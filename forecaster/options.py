@@ -46,7 +46,7 @@ class TrainOptions:
     ``codes`` are the companies to train on. ``max_steps`` wins over ``num_epochs`` where both are
     given, as in transformers; with neither it is 60 steps. One step reads ``batch_size *
     gradient_accumulation_steps`` windows. ``since`` is the first day a training window may touch,
-    ``validation_from`` the first day kept apart (None: the last fifth of the days).
+    ``validation_from`` the first day kept apart (None: the last fifth of the days, 60 at most).
     """
 
     codes: tuple[str, ...]

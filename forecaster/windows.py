@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Share of the days that validation takes from the end where nobody names a date.
 VALIDATION_SHARE = 0.2
+#: And the most days that is: a fifth of ten years would keep the newest two from every adapter, and
+#: leave a company listed since then without a day to train on.
+VALIDATION_DAYS = 60
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -163,12 +166,14 @@ class Split:
     def at_the_end(
         cls, days: Sequence[date], tasks: Sequence[Task], share: float = VALIDATION_SHARE
     ) -> Split:
-        """Validate on the last ``share`` of the days, or on none where training would lose all it has.
+        """Validate on the last ``share`` of the days, a quarter of a year at most.
+
+        Validate on none where training would lose all it has.
 
         The embargo is the longest horizon of ``tasks``.
         """
         embargo = max(task.future for task in tasks)
-        first = len(days) - int(len(days) * share)
+        first = len(days) - min(int(len(days) * share), VALIDATION_DAYS)
         validates = len(days) - first >= min(task.days for task in tasks)
         if not validates or first - embargo < min(task.needs for task in tasks):
             return cls()

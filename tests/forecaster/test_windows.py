@@ -172,3 +172,10 @@ def test_a_short_store_trains_on_all_it_has() -> None:
     )
     assert list(origins(series(days(60)), Task(1, 1), end=days(60)[27]))
     assert Split.at_the_end(days(50), DEFAULT_TASKS) == Split()
+
+
+def test_many_years_keep_no_more_than_a_quarter_apart() -> None:
+    """A fifth of ten years would be two that no adapter reads."""
+    market = days(2500)
+    split = Split.at_the_end(market, DEFAULT_TASKS)
+    assert (split.train_end, split.validation_from) == (market[2500 - 60 - 20 - 1], market[2500 - 60])
