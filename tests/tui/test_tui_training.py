@@ -55,7 +55,7 @@ with (folder / "lock").open("w") as lock, Store.open(home) as store:
     say(TrainEvent("training", 1, 10, loss=3.0, lr=2e-4, tokens_per_second=1234.0, eta_s=90.0))
     say(TrainEvent("training", 2, 10, loss=2.5, eval_loss=2.6, lr=1e-4))
     (folder / "run.json").write_text(json.dumps({"name": "mine", "options": {"rank": 4}}))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not stop and time.monotonic() < deadline:
         time.sleep(0.01)
     say(TrainEvent("stopped", text="Stopped; go on with it."))
