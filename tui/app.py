@@ -29,7 +29,7 @@ from stockllm.tui.hosting import hosting
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import COMMON, bindings
 from stockllm.tui.market_screen import MarketScreen
-from stockllm.tui.memory import Tidy
+from stockllm.tui.memory import TIDY_S, Tidy
 from stockllm.tui.palette import Entry, Palette, company_entries
 from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
@@ -44,9 +44,6 @@ _TAIPEI = timezone(timedelta(hours=8))
 
 #: How long after a change the settings are written: keys held down are one change.
 _REMEMBER_AFTER_S = 1.0
-
-#: How often it is looked whether something new was imported.
-_TIDY_S = 2.0
 
 #: Troubles kept for the System tab.
 _TROUBLES = 200
@@ -165,7 +162,7 @@ class StockApp(App[None]):
     def on_mount(self) -> None:
         if self.settings.dashboard.tab in TABS[1:]:
             self.switch_mode(self.settings.dashboard.tab)
-        self.set_interval(_TIDY_S, self._tidy)
+        self.set_interval(TIDY_S, self._tidy)
 
     def _tidy(self) -> None:
         self.tidy(quiet=all(worker.is_finished for worker in self.workers))

@@ -10,6 +10,9 @@ from __future__ import annotations
 import gc
 import sys
 
+#: How often it is looked whether something new was imported.
+TIDY_S = 2.0
+
 
 class Tidy:
     """Sets aside what was imported. Called again and again; it works when there is something new."""
