@@ -167,6 +167,8 @@ class ChartActions(TabScreen):
             bars = bars[: len(bars) - back]
         if forecast is not None and forecast.as_of not in bars.dates[-shown:]:
             forecast = None
+        if self.chart.period != "day":
+            forecast = None  # the picture's words are of daily forecasts
         if forecast is not None:
             shown -= sum(day > forecast.as_of for day in bars.dates[-shown:])
         name = self.chart.span or self.chart.period

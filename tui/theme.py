@@ -15,7 +15,7 @@ LOOKS: tuple[Look, ...] = ("dark", "light", "contrast", "colour-blind")
 #: The two colours of rise and fall in each look, the one that Taiwan rises in first. Orange and blue
 #: stay apart for every common kind of colour blindness; their luminance differs too.
 PAIRS: dict[Look, tuple[str, str]] = {
-    "dark": ("#f0524f", "#2fae75"),
+    "dark": ("#ff6b66", "#2fae75"),
     "light": ("#c8102e", "#00754a"),
     "contrast": ("#ff6b6b", "#3ddc84"),
     "colour-blind": ("#f5a623", "#4aa8ff"),
@@ -24,10 +24,10 @@ PAIRS: dict[Look, tuple[str, str]] = {
 #: Names the styles use beyond Textual's own.
 _NAMES: dict[Look, dict[str, str]] = {
     "dark": {
-        "text-quiet": "#8b96a5",
+        "text-quiet": "#929dac",
         "line": "#2a323e",
         "grid": "#262d38",
-        "cursor": "#1f3a5f",
+        "cursor": "#1a3050",
         "cursor-blurred": "#1a2431",
         "forecast": "#79b8ff",
         "simulated": "#f0b429",
@@ -36,16 +36,16 @@ _NAMES: dict[Look, dict[str, str]] = {
         "ma60": "#c58af9",
         "cone80": "#1b2c44",
         "cone50": "#27466e",
-        "tag": "#ffffff",
+        "tag": "#0d1117",
     },
     "light": {
         "text-quiet": "#57606a",
         "line": "#d0d7de",
         "grid": "#e1e6eb",
-        "cursor": "#b6d7ff",
+        "cursor": "#d8eaff",
         "cursor-blurred": "#e4ebf3",
         "forecast": "#0550ae",
-        "simulated": "#9a5b00",
+        "simulated": "#945700",
         "ma5": "#b07a00",
         "ma20": "#0969da",
         "ma60": "#8250df",
@@ -57,7 +57,7 @@ _NAMES: dict[Look, dict[str, str]] = {
         "text-quiet": "#d0d0d0",
         "line": "#8a8a8a",
         "grid": "#4a4a4a",
-        "cursor": "#00409a",
+        "cursor": "#002e70",
         "cursor-blurred": "#303030",
         "forecast": "#9fd0ff",
         "simulated": "#ffd000",
@@ -72,7 +72,7 @@ _NAMES: dict[Look, dict[str, str]] = {
         "text-quiet": "#9aa3af",
         "line": "#2a323e",
         "grid": "#262d38",
-        "cursor": "#3b3b52",
+        "cursor": "#333347",
         "cursor-blurred": "#22242f",
         "forecast": "#e6e6fa",
         "simulated": "#f0e442",

@@ -361,6 +361,7 @@ class TrainingScreen(TabScreen):
             loss.plot = Plot(
                 t("training.loss_curve", self.language), run.points("loss"), run.points("eval_loss"),
                 ends=ends, notice=notice,
+                legend=(t("training.curve_train", self.language), t("training.curve_valid", self.language)),
             )  # fmt: skip
             rate.plot = Plot(
                 t("training.lr_curve", self.language), run.points("lr"), ends=ends, notice=notice

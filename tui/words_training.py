@@ -49,7 +49,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "training.no_adapters": ("還沒有調校好的模型。", "No adapter yet."),
     "training.loading": ("讀取中…", "reading…"),
     "training.no_points": ("還沒有數字。", "No figures yet."),
-    "training.loss_curve": ("損失（亮：訓練，暗：驗證）", "Loss (bright: training, other: validation)"),
+    "training.loss_curve": ("損失", "Loss"),
+    "training.curve_train": ("訓練", "training"),
+    "training.curve_valid": ("驗證", "validation"),
     "training.lr_curve": ("學習率", "Learning rate"),
     "training.stop": (
         "停止訓練「{name}」？會留下檢查點，可再繼續。",
