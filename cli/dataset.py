@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add the two commands as a group."""
     group = typer.Typer(
         name="dataset",
-        help="Examples out of the store as JSON lines, for training here or elsewhere.",
+        help="Examples out of the store as JSON lines, for training here or elsewhere. build takes --json.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
