@@ -327,6 +327,6 @@ def _last_checkpoint(folder: Path) -> Path | None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings(), no_bars():
+    with warnings.catch_warnings(), no_bars(), quiet_imports():
         warnings.simplefilter("ignore")
         yield
