@@ -6,7 +6,11 @@ from typing import Any
 
 
 def base_card(facts: dict[str, Any]) -> str:
-    """Markdown with the header that model hubs read; ``facts`` is ``training.json``."""
+    """Markdown with the header that model hubs read; ``facts`` is ``training.json``.
+
+    ``record`` is the one entry that training cannot know and is added after an evaluation: ``of`` and
+    ``period`` in words, ``rows`` of (companies, days ahead, CRPS ratio, coverage of the 80% band, forecasts).
+    """
     recipe = facts["recipe"]
     held_out = facts["held_out"]
     return f"""---
@@ -50,8 +54,28 @@ The style named `reference` (dates and prices as text) is understood too, with l
 
 It has seen one market and few years. It knows nothing of news, of the calendar or of the market as a whole.
 A period it was trained on is no test of it: judge it after {facts["data_end"]} only.
-
+{_record(facts)}
 ## Companies kept out
 
 {", ".join(held_out) if held_out else "None."}
 """
+
+
+def _record(facts: dict[str, Any]) -> str:
+    """How it forecast days that it had not read; empty where nobody measured."""
+    record = facts.get("record")
+    if record is None:
+        return ""
+    rows = "".join(
+        f"| {companies}, {days} {'day' if days == 1 else 'days'} | {ratio:.3f} | {coverage:.2f} | {count:,} |\n"
+        for companies, days, ratio, coverage, count in record["rows"]
+    )
+    return f"""
+## Record
+
+Of {record["of"]}, {record["period"]}. CRPS ratio to the naive forecast (a random walk with EWMA volatility): below
+1 is better. {record["verdict"]}
+
+| | CRPS ratio | 80% band covered | forecasts |
+| --- | --- | --- | --- |
+{rows}"""
