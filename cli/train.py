@@ -104,7 +104,7 @@ def train(
         None, "--max-steps", help="Steps to train; 60 where no epochs are given, -1 for no limit."
     ),
     learning_rate: float | None = typer.Option(
-        None, "--learning-rate", help="Highest learning rate; default: the method's, 2e-4 for lora."
+        None, "--learning-rate", help="Highest learning rate; default: the method's, 1e-3 for lora."
     ),
     weight_decay: float = typer.Option(0.05, "--weight-decay", help="Weight decay."),
     lr_scheduler_type: str = typer.Option("cosine", "--lr-scheduler-type", help="Learning rate schedule."),

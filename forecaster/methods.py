@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import UsageError
@@ -104,8 +104,16 @@ class LoraOptions:
     virtual_tokens: int = 0
 
 
-def defaults(method: str) -> Defaults:
-    """What a method starts from; UsageError for one that is not known or not to be had."""
+#: LoRA's learning rate on the embedded model, which has a thousandth of the weights of those that 2e-4 is
+#: made for (docs/tuning.md, docs/model-notes.md).
+EMBEDDED_RATE = 1e-3
+
+
+def defaults(method: str, *, embedded: bool = False) -> Defaults:
+    """What a method starts from on the embedded model or another.
+
+    UsageError for one that is not known or not to be had.
+    """
     if method not in METHODS:
         raise UsageError(
             f"--method {method!r} is not known; choose one of {', '.join(METHODS)}.",
@@ -113,7 +121,8 @@ def defaults(method: str) -> Defaults:
         )
     if method not in DEFAULTS:
         raise UsageError(NO_BOTTLENECK, zh=NO_BOTTLENECK_ZH)
-    return DEFAULTS[method]
+    own = DEFAULTS[method]
+    return replace(own, learning_rate=EMBEDDED_RATE) if embedded and method == "lora" else own
 
 
 def having(flag: str) -> list[str]:

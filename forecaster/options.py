@@ -14,6 +14,7 @@ from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.forecaster import methods, presets
 from stockllm.forecaster.engines import ENGINES
+from stockllm.forecaster.models import EMBEDDED
 from stockllm.forecaster.windows import DEFAULT_TASKS, Task
 
 #: Steps where neither ``max_steps`` nor ``num_epochs`` is given; the reference's own number.
@@ -102,7 +103,7 @@ class TrainOptions:
 
     def _check_method(self) -> None:
         """The method is to be had, the flags that were given are its, and the others are filled in."""
-        own = methods.defaults(self.method)
+        own = methods.defaults(self.method, embedded=self.base == EMBEDDED)
         for f in fields(own):
             given, usual = getattr(self, f.name), getattr(own, f.name)
             if given is None:

@@ -64,7 +64,7 @@ FIELDS = (
     Field("steps", "num-epochs", "", "float"),
     Field("steps", "batch-size", "8", "int"),
     Field("steps", "gradient-accumulation-steps", "4", "int"),
-    Field("steps", "learning-rate", "2e-4", "float"),
+    Field("steps", "learning-rate", "1e-3", "float"),
     Field("steps", "weight-decay", "0.05", "float"),
     Field("steps", "lr-scheduler-type", "cosine"),
     Field("steps", "optim", "adamw_8bit"),

@@ -135,7 +135,7 @@ def test_the_defaults_are_the_references(run: Command, asked: list[TrainOptions]
         0.0,
         3407,
     )
-    assert (options.learning_rate, options.weight_decay, options.optim) == (2e-4, 0.05, "adamw_8bit")
+    assert (options.learning_rate, options.weight_decay, options.optim) == (1e-3, 0.05, "adamw_8bit")
     assert (options.batch_size, options.gradient_accumulation_steps) == (8, 4)
     assert (options.lr_scheduler_type, options.report_to) == ("cosine", "tensorboard")
     assert (options.tasks, options.steps_for(17_325)) == (DEFAULT_TASKS, 60)
@@ -152,6 +152,12 @@ def test_a_method_brings_its_own_defaults(
 ) -> None:
     run("train", "--company-list-file", company_list, "--method", "prefix", "--virtual_tokens", "4")
     assert (asked[0].method, asked[0].virtual_tokens, asked[0].rank) == ("prefix", 4, None)
+
+
+def test_a_large_model_is_tuned_gently(run: Command, asked: list[TrainOptions], company_list: Path) -> None:
+    """1e-3 is LoRA's rate on the embedded model alone."""
+    run("train", "--company-list-file", company_list, "--model-name", "unsloth/Llama-3.2-3B-Instruct")
+    assert asked[0].learning_rate == 2e-4
 
 
 def test_what_came_out_is_printed(run: Command, asked: list[TrainOptions], company_list: Path) -> None:
