@@ -46,6 +46,8 @@ class LedgerScreen(TabScreen):
     KEYS: ClassVar[tuple[Key, ...]] = KEYS
     NOTES = ("help.ledger", "help.counts")
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "ledger")
+    #: Not the filter, which would take the keys that are pressed before it is hidden.
+    AUTO_FOCUS = "Table"
 
     ledger: Ledger | None = None
     chosen: Chosen | None = None

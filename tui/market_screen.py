@@ -99,6 +99,8 @@ class MarketScreen(CompanyActions):
     KEYS: ClassVar[tuple[Key, ...]] = KEYS
     NOTES = ("help.marks", "help.cone")
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "market")
+    #: Not the filter, which would take the keys that are pressed before it is hidden.
+    AUTO_FOCUS = "Watchlist"
 
     # A screen that repaints paints all that is on it: its widgets are told, and repaint themselves.
     board: reactive[Board | None] = reactive(None, repaint=False)

@@ -171,6 +171,8 @@ class Table(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._show_cursor()
+        # Other rows may be in sight.
+        self.post_message(self.Moved(self, self.cursor))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from looking import WIDE, lines, market, shown, table_text, toasts
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -106,6 +107,35 @@ async def test_the_ledger_is_a_table_with_what_came(
         assert screen.chosen.ratio[-1][1] == pytest.approx(said_ratio(screen))
         drawn = "\n".join(lines(screen.query_one("#ratio", Curve)))
         assert any(0x2800 < ord(c) < 0x2900 for c in drawn)
+
+
+async def test_keys_that_are_pressed_while_it_opens_are_not_lost(
+    ledger_home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(ledger_home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        for key in "345":
+            app.post_message(Key(key, key))
+        await settle(pilot)
+        assert app.current_mode == "system"
+        await settle(pilot)
+
+
+async def test_rows_that_a_larger_window_brings_into_sight_get_their_bands(
+    ledger_home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    app = make_app(ledger_home)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("3")
+        await settle(pilot)
+        before = len(table_text(app, "#ledger").splitlines())
+        await pilot.resize_terminal(100, 50)
+        await settle(pilot)
+        text = table_text(app, "#ledger")
+        assert len(text.splitlines()) > before
+        assert "…" not in text
 
 
 def said_ratio(screen: LedgerScreen) -> float:
