@@ -67,14 +67,14 @@ def _record(facts: dict[str, Any]) -> str:
     if record is None:
         return ""
     rows = "".join(
-        f"| {companies}, {days} {'day' if days == 1 else 'days'} | {ratio:.3f} | {coverage:.2f} | {count:,} |\n"
-        for companies, days, ratio, coverage, count in record["rows"]
+        f"| {group}, {days} {'day' if days == 1 else 'days'} | {ratio:.3f} | {covered:.2f} | {count:,} |\n"
+        for group, days, ratio, covered, count in record["rows"]
     )
     return f"""
 ## Record
 
-Of {record["of"]}, {record["period"]}. CRPS ratio to the naive forecast (a random walk with EWMA volatility): below
-1 is better. {record["verdict"]}
+Of {record["of"]}, {record["period"]}. CRPS ratio to the naive
+forecast (a random walk with EWMA volatility): below 1 is better. {record["verdict"]}
 
 | | CRPS ratio | 80% band covered | forecasts |
 | --- | --- | --- | --- |

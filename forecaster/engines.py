@@ -242,8 +242,7 @@ def ensure_chat(tokenizer: Any, base: str | Path) -> None:
     if tokenizer.chat_template is None:
         if "<|start_header_id|>" not in known:
             raise ModelUnavailable(
-                f"The model {base} has no chat template and is no Llama 3; choose one tuned on "
-                "instructions.",
+                f"The model {base} has no chat template and is no Llama 3; choose one tuned on instructions.",
                 zh=f"模型 {base} 沒有對話範本，也不是 Llama 3：請選擇經過指令微調的模型。",
             )
         tokenizer.chat_template = CHAT_TEMPLATE

@@ -104,7 +104,8 @@ def _twstock() -> tuple[Any, Any]:
         raise ModuleNotFoundError("No module named 'twstock'", name="twstock")
     path = Path(package.submodule_search_locations[0]) / "analytics.py"
     spec = spec_from_file_location("stockllm_twstock_analytics", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Analytics, module.BestFourPoint
