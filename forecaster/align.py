@@ -157,7 +157,9 @@ def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
     if ref.adapter_dir is None:
         return None
     card = cards.read_card(ref.adapter_dir)
-    kind = json.loads((ref.adapter_dir / "adapter_config.json").read_text("utf-8")).get("peft_type")
+    # A model tuned in full has no such file: it is no adapter that could be gone on from.
+    config = ref.adapter_dir / "adapter_config.json"
+    kind = json.loads(config.read_text("utf-8")).get("peft_type") if config.is_file() else None
     if kind != "LORA" or options.method == "reward":
         raise UsageError(
             f"The adapter {ref.adapter} cannot be gone on from: --method {options.method} goes on from "

@@ -254,3 +254,15 @@ def test_a_name_is_taken_once(store: Store, tiny_model: Path) -> None:
     (store.home.adapters / "mine").mkdir()
     with pytest.raises(UsageError, match="already"):
         align(store, options(tiny_model, "dpo"))
+
+
+def test_a_model_tuned_in_full_is_refused_in_a_sentence(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stockllm.forecaster import align as recipe
+    from stockllm.forecaster.models import ModelRef
+
+    monkeypatch.setattr(recipe.cards, "read_card", lambda _folder: None)
+    ref = ModelRef("base", tiny_model, "whole", tmp_path)  # no adapter_config.json
+    with pytest.raises(UsageError, match="cannot be gone on from"):
+        recipe._refuse(ref, options(tiny_model, "dpo"))
