@@ -188,7 +188,7 @@ def load(home: Home, name: str | None) -> ClosesModel:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        with no_bars():
+        with quiet_imports(), no_bars():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError) as error:

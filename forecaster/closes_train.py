@@ -31,8 +31,9 @@ from stockllm.forecaster.closes import (
     read_card,
     write_card,
 )
+from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports, reach
-from stockllm.forecaster.models import resolve_model, weights_hash
+from stockllm.forecaster.models import ModelRef, resolve_model, weights_hash
 from stockllm.forecaster.progress import StopRequest, TrainEvent
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
             made_at=datetime.now(_TAIPEI).isoformat(timespec="seconds"),
             companies=texts["companies"],
             data_start=texts["data_start"],
-            data_end=texts["data_end"],
+            data_end=_read_to(base, texts["data_end"], simulated=store.simulated),
             simulated=store.simulated,
             past=options.past,
             future=options.future,
@@ -145,6 +146,12 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
         shutil.rmtree(work, ignore_errors=True)
     tell(TrainEvent("finished", text=f"The model of closes {options.name} is ready."))
     return read_card(place)
+
+
+def _read_to(base: ModelRef, last: str, *, simulated: bool) -> str:
+    """The last day that the windows or, where its folder says so, the base's own training read."""
+    known = cutoff(base, simulated=simulated, calibrated=False).day
+    return last if known is None else max(last, known.isoformat())
 
 
 def _load(base: Path | str) -> tuple[Any, Any]:

@@ -281,3 +281,14 @@ def test_the_command(store: Store, trained: closes.ClosesCard, monkeypatch: pyte
         assert sentence in result.stderr
         assert len(result.stderr.splitlines()) <= 2
         assert "Traceback" not in result.stderr
+
+
+def test_what_the_base_has_read_counts_as_read(tmp_path: Path) -> None:
+    from stockllm.forecaster.closes_train import _read_to
+    from stockllm.forecaster.models import ModelRef
+
+    base = ModelRef("base", tmp_path)
+    assert _read_to(base, "2025-05-30", simulated=False) == "2025-05-30"
+    (tmp_path / "training.json").write_text('{"data_end": "2026-03-31", "simulated": false}')
+    assert _read_to(base, "2025-05-30", simulated=False) == "2026-03-31"
+    assert _read_to(base, "2025-05-30", simulated=True) == "2025-05-30"
