@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import UsageError
+from stockllm.forecaster import closes
 from stockllm.forecaster import dataset_answers as answers
 from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.dataset_concepts import TERMS, concept
 from stockllm.forecaster.dataset_figures import aftermath, market_moves
 from stockllm.forecaster.examples import NEWS_COUNT, NEWS_DAYS
-from stockllm.forecaster.prompts import Example, price_text, training_messages
+from stockllm.forecaster.prompts import Example, training_messages
 from stockllm.forecaster.windows import Task, window_at
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 #: Rows that a text question shows; volatility and value at risk want more of them.
 ROWS: dict[Kind, int] = {"market-analysis": 20, "risk": 60, "recommendation": 20, "concepts": 20}
 #: The GPT-2 recipe of the older course project: so many closes in, so many out.
-CLOSES = Task(20, 40)
+CLOSES = Task(closes.PAST, closes.FUTURE)
 PRICES = Task(60, 5)
 SENTIMENT_HORIZON = 5
 #: Market days between two splits of a task whose answers read nothing after their evening.
@@ -237,17 +238,9 @@ def known_close(article: Article) -> date:
 
 
 def closes_example(past: Series, future: Series) -> Example:
-    """Past closes and the next ones as plain text."""
-    count = len(past)
-    question = (
-        f"Closing prices of the past {count} trading days: {_closes(past)}\n"
-        f"The next {len(future)} closing prices:"
-    )
+    """Past closes and the next ones, in the words of `closes`, as a chat."""
+    asked = closes.question(past.close.tolist(), len(future))
     return Example(
-        [{"role": "system", "content": CLOSES_SYSTEM}, {"role": "user", "content": question}],
-        [{"role": "assistant", "content": _closes(future)}],
+        [{"role": "system", "content": CLOSES_SYSTEM}, {"role": "user", "content": asked}],
+        [{"role": "assistant", "content": closes.answer(future.close.tolist()).strip()}],
     )
-
-
-def _closes(series: Series) -> str:
-    return " ".join(price_text(float(close)) for close in series.close)
