@@ -90,7 +90,7 @@ def test_a_password_is_never_typed_where_it_would_show(simulated_home: Home) -> 
     )
     assert (done.returncode, done.stdout) == (2, "")
     question, sentence = done.stderr.splitlines()
-    assert sentence.startswith("stockllm: There is no terminal")
+    assert sentence.startswith("stockllm: 沒有終端機")
     assert "Warning" not in question
 
 

@@ -100,7 +100,7 @@ def test_simulated_is_said(home_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("query", "code", "words"),
-    [("9998", 2, "9998"), ("2303", 1, "2303 has no prices"), ("台積典", 2, "2330")],
+    [("9998", 2, "9998"), ("2303", 1, "沒有 2303 的股價"), ("台積典", 2, "2330")],
 )
 def test_one_sentence_for_what_cannot_be_judged(home_dir: Path, query: str, code: int, words: str) -> None:
     fill("2330")
@@ -118,7 +118,7 @@ def test_an_empty_store_and_no_store(home_dir: Path) -> None:
     fill()
     result = run()
     assert result.exit_code == 1
-    assert "holds no prices" in result.stderr
+    assert "資料庫沒有股價" in result.stderr
     assert result.stdout == ""
 
 

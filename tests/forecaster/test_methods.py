@@ -252,9 +252,11 @@ def test_flags_that_do_not_go_together(flags: dict[str, Any], sentence: str) -> 
 def test_each_method_has_its_own_learning_rate_and_survives_a_file() -> None:
     for method in methods.DEFAULTS:
         options = TrainOptions(codes=("2330",), method=method)
-        assert options.learning_rate == methods.DEFAULTS[method].learning_rate
+        assert options.learning_rate == methods.defaults(method, embedded=True).learning_rate
         assert TrainOptions.from_document(json.loads(json.dumps(options.document()))) == options
     assert TrainOptions(codes=("2330",), method="prompt", learning_rate=0.5).learning_rate == 0.5
+    assert TrainOptions(codes=("2330",)).learning_rate == 1e-3
+    assert TrainOptions(codes=("2330",), model_name="another/model").learning_rate == 2e-4
 
 
 def test_a_run_too_short_for_adalora(options: TrainOptions) -> None:

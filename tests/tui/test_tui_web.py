@@ -84,7 +84,7 @@ async def test_the_dashboard_comes_through_the_socket_and_other_pages_are_turned
         check=False,
     )
     assert again.returncode == 1
-    assert again.stderr.strip().startswith(f"Port {port} of this machine")
+    assert again.stderr.strip().startswith(f"本機的連接埠 {port} 無法使用")
     assert "Traceback" not in again.stderr
 
 
