@@ -217,6 +217,8 @@ def cancel(home: Home, name: str, id: int) -> Placed:
 
 
 def _whole(text: str) -> int:
+    if not text.strip():
+        raise UsageError("Write how many shares: 1000 is a lot.", zh="請填股數：一張是 1000。")
     try:
         return int(text.replace(",", "").strip())
     except ValueError:
@@ -228,6 +230,10 @@ def _whole(text: str) -> int:
 
 def _cents(text: str) -> int:
     """Hundredths of a price in TWD; at most two decimals."""
+    if not text.strip():
+        raise UsageError(
+            "Write a price in TWD, such as 1075 or 48.95.", zh="請填價格（新台幣），例如 1075 或 48.95。"
+        )
     try:
         cents = Decimal(text.replace(",", "").strip()) * 100
     except InvalidOperation:

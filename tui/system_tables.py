@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PANES = ("refresh", "freshness", "requests", "quarantine", "log")
 
 _TAIPEI = timezone(timedelta(hours=8))
+
+#: How the first line of an entry in a log begins: with its day.
+_BEGINS = re.compile(r"\d{4}-\d\d-\d\d")
 
 _BLANK: Cell = ("", "row")
 _BLANKS = (_BLANK, _BLANK, _BLANK)
@@ -212,8 +216,25 @@ def _log(table: Table, state: SystemState | None, troubles: Sequence[Trouble], l
         )
         for number, each in enumerate(reversed(troubles))
     ]
-    for number, line in enumerate(reversed(state.log if state else ())):
+    for number, line in enumerate(_newest_first(state.log if state else ())):
         wrong = " ERROR " in line or " WARNING " in line
         look = "warning" if wrong else "forecast" if line.startswith("── ") else "quiet"
         lines.append(Line(f"log-{number}", ((line, look),)))
     table.fill((Column(t("log.title", language), 0),), lines, t("log.none", language))
+
+
+def _newest_first(log: Sequence[str]) -> list[str]:
+    """The last log first, under its name, its newest entry first; the lines of an entry stay in order."""
+    logs: list[list[list[str]]] = []
+    for line in log:
+        if line.startswith("── "):
+            logs.append([[line]])
+        elif not logs:
+            logs.append([[], [line]])
+        elif len(logs[-1]) == 1 or _BEGINS.match(line):
+            logs[-1].append([line])
+        else:
+            # A traceback belongs to the line above it.
+            logs[-1][-1].append(line)
+    ordered = [entry for name, *entries in reversed(logs) for entry in (name, *reversed(entries))]
+    return [line for entry in ordered for line in entry]

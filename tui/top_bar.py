@@ -58,7 +58,7 @@ class TopBar(Widget):
             pieces += [(warning, "bold $background on $simulated"), (" ", "")]
         room = self.size.width - sum(cell_len(piece) for piece, _ in pieces)
         if room > 8:
-            pieces.append((text.join_fitting(self._facts(facts), room, " · "), "$text-quiet"))
+            pieces.append((text.join_fitting(self._facts(facts, room), room, " · "), "$text-quiet"))
         return Content.assemble(*pieces)
 
     def _tabs(self, width: int) -> list[tuple[str, str]]:
@@ -75,13 +75,14 @@ class TopBar(Widget):
             pieces.append((label(number, name, full or own), look))
         return [*pieces, (" ", "")]
 
-    def _facts(self, facts: Facts) -> list[str]:
+    def _facts(self, facts: Facts, room: int) -> list[str]:
         running = [f"{t('header.forecasting', self.language)} {facts.running}"] if facts.running else []
         if facts.last is None:
             return [*running, t("header.loading", self.language)]
         day = text.day(facts.last, self.language, weekday=True)
-        return [
-            *running,
-            t("header.updated", self.language, day=day),
-            t("header.companies", self.language, count=facts.companies),
-        ]
+        updated = t("header.updated", self.language, day=day)
+        if not running and cell_len(updated) > room:
+            # Half a date says less than none.
+            bare = text.day(facts.last, self.language)
+            return [bare] if len(bare) <= room else []
+        return [*running, updated, t("header.companies", self.language, count=facts.companies)]

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
 
 
+class Flag(Checkbox):
+    """A checkbox that is empty where it is off; Textual's keeps its X and tells by the colour alone."""
+
+    BUTTON_INNER = " "
+
+    def watch_value(self) -> None:
+        self.BUTTON_INNER = "X" if self.value else " "
+        super().watch_value()
+
+
 class TrainForm(ModalScreen[list[str]]):
     """Dismissed with the arguments of ``stockllm``, None where it was left.
 
@@ -76,7 +86,7 @@ class TrainForm(ModalScreen[list[str]]):
 
     def _box(self, field: Field) -> Input | Checkbox:
         if field.kind == "flag":
-            return Checkbox(f"--{field.flag}", id=field.name, compact=True)
+            return Flag(f"--{field.flag}", id=field.name, compact=True)
         value = self.company if field.name == "companies" else ""
         box = Input(value, placeholder=field.hint, id=field.name, compact=True)
         box.tooltip = f"--{field.flag}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from looking import WIDE, chart_text, market, shown, toasts
@@ -81,6 +83,20 @@ async def test_a_click_selects(home: Home, make_app: MakeApp, settle: Settle) ->
         await pilot.click(Watchlist, offset=(5, 6))
         await settle(pilot)
         assert market(app).selected == "2330"
+
+
+async def test_the_top_line_shows_a_whole_date_or_none(
+    simulated: Path, tmp_path: Path, make_app: MakeApp, settle: Settle
+) -> None:
+    shutil.copytree(simulated, tmp_path / "demo")
+    app = make_app(Home(tmp_path / "demo"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        for width in (64, 72, 80, 96):
+            await pilot.resize_terminal(width, 24)
+            await settle(pilot)
+            line = shown(app, TopBar)
+            assert "…" not in line
+            assert width < 80 or "2026-03-31" in line
 
 
 async def test_l_switches_the_language_everywhere_and_back(

@@ -67,10 +67,11 @@ async def test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_b
             return str(ticket.query_one("#ticket-says", Static).render())
 
         for name, value, answer in (
-            ("company", "台積電", "股數"),
+            ("company", "台積電", "請填股數"),
             ("shares", "many", "不是股數"),
             ("shares", "1500", ""),
-            ("shares", "1000", "不是價格"),
+            ("shares", "1000", "請填價格"),
+            ("price", "cheap", "不是價格"),
             ("price", f"{close / 100 + 0.01:.2f}", ""),
             ("price", f"{close / 200:.0f}", ""),
         ):

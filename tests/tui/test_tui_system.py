@@ -23,6 +23,7 @@ from stockllm.tui import jobs, system_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.system_screen import SystemScreen
+from stockllm.tui.table import Table
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
@@ -230,6 +231,24 @@ async def test_trouble_is_a_sentence_and_no_store_is_no_trouble(
         screen.start()
         await settle(pilot)
         assert "無法啟動" in toasts(app)[-1]
+
+
+async def test_logs_are_shown_newest_first_and_tracebacks_as_they_were_written(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    home.logs.mkdir(exist_ok=True)
+    (home.logs / "refresh.log").write_text("2026-03-30 INFO one\n2026-03-31 INFO two\n")
+    trace = "Traceback (most recent call last):\n  in a place\nValueError: odd\n"
+    (home.logs / "tui.log").write_text(f"2026-03-30 INFO three\n2026-03-31 ERROR four\n{trace}")
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        screen = await system(pilot, settle)
+        screen.pane = "log"
+        await settle(pilot)
+        said = [row.cells[0][0] for row in screen.query_one("#pane", Table).rows]
+        newest = ["2026-03-31 ERROR four", *trace.splitlines(), "2026-03-30 INFO three"]
+        older = ["2026-03-31 INFO two", "2026-03-30 INFO one"]
+        assert said == ["── tui.log", *newest, "── refresh.log", *older]
 
 
 def test_the_end_of_a_log_is_read_and_a_missing_one_is_empty(tmp_path: Path) -> None:
