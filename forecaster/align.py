@@ -34,7 +34,7 @@ from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, later, pa
 from stockllm.forecaster.engines import Loaded, prepare_imports
 from stockllm.forecaster.examples import measure_with
 from stockllm.forecaster.models import EMBEDDED, ModelRef, resolve_model, weights_hash
-from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
+from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 from stockllm.forecaster.prompts import Example, prompt_messages
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def align(
         if progress is not None:
             progress(event)
 
-    with StopRequest() as stop, _reported(store, name, options, folder, tell), _hushed(folder):
+    ending = reported(store, name, options.document(), folder, tell, _stopped)
+    with StopRequest() as stop, ending, _hushed(folder):
         policy = policy_of(ref, options)
         lesson = _lesson(outcomes, options, policy)
         for sentence in _sentences(outcomes, lesson, options):
@@ -367,26 +368,11 @@ def _save(
     return card
 
 
-@contextlib.contextmanager
-def _reported(store: Store, name: str, options: AlignOptions, folder: Path, tell: Tell) -> Iterator[None]:
-    """Keep the store's record of the run and say how it ended, whichever way it does."""
-    row = store.runs.start(name, options.document(), folder / PROGRESS_FILE)
-    try:
-        yield
-    except KeyboardInterrupt:
-        stopped = TrainingStopped(
-            "The alignment was stopped and nothing of it kept; the same command starts it anew.",
-            zh="對齊已停止，沒有留下任何結果；以同樣的指令可重新開始。",
-        )
-        tell(TrainEvent("stopped", text=str(stopped), text_zh=stopped.zh))
-        store.runs.finish(row, "stopped", str(stopped))
-        raise stopped from None
-    except Exception as error:
-        sentence = str(error) or type(error).__name__
-        tell(TrainEvent("failed", text=sentence, text_zh=getattr(error, "zh", "")))
-        store.runs.finish(row, "failed", sentence)
-        raise
-    store.runs.finish(row, "done")
+def _stopped() -> TrainingStopped:
+    return TrainingStopped(
+        "The alignment was stopped and nothing of it kept; the same command starts it anew.",
+        zh="對齊已停止，沒有留下任何結果；以同樣的指令可重新開始。",
+    )
 
 
 @contextlib.contextmanager

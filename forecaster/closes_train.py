@@ -109,7 +109,7 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
             "例如 openai-community/gpt2。",
         )
     work = place.with_name(f".{options.name}")
-    with StopRequest() as stop, presets.watched("cpu", options.model_name, options.batch_size):
+    with StopRequest() as stop, presets.watched_alone(options.batch_size):
         model, tokenizer = _load(base.base)
         begun = _begun(work, options)
         texts = begun or _words(store, options)

@@ -101,6 +101,20 @@ def watched(name: str | None, model_name: str, batch_size: int) -> Iterator[None
         raise _too_large(name if name in PRESETS else _like(model_name), batch_size) from error
 
 
+@contextlib.contextmanager
+def watched_alone(batch_size: int) -> Iterator[None]:
+    """The same for a training that has no presets: only its batch can be made smaller."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        en, zh = f"halve --batch-size ({batch_size})", f"請將 --batch-size（{batch_size}）減半"
+        if batch_size == 1:
+            en, zh = "choose a smaller model", "請選較小的模型"
+        raise OutOfMemory(f"Training ran out of memory; {en}.", zh=f"訓練時記憶體不足；{zh}。") from error
+
+
 def _like(model_name: str) -> str:
     for name, found in PRESETS.items():
         if found.model_name == model_name:

@@ -7,6 +7,7 @@ is no terminal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
+    from stockllm.data.errors import TrainingStopped
     from stockllm.data.paths import Home
+    from stockllm.data.store import Store
 
 State = Literal["preparing", "training", "validating", "saving", "finished", "stopped", "failed"]
 
@@ -224,3 +227,33 @@ class StopRequest:
         if self.wanted or not self.patient:
             raise KeyboardInterrupt
         self.wanted = True
+
+
+@contextlib.contextmanager
+def reported(
+    store: Store,
+    name: str,
+    options: dict[str, Any],
+    folder: Path,
+    tell: Callable[[TrainEvent], None],
+    stopped: Callable[[], TrainingStopped],
+) -> Iterator[None]:
+    """Keep the store's record of a run and say how it ended, whichever way it does.
+
+    :param options: the run's, as JSON values.
+    :param stopped: what to raise, and to say, where the run was stopped by Ctrl-C or SIGTERM.
+    """
+    row = store.runs.start(name, options, folder / PROGRESS_FILE)
+    try:
+        yield
+    except KeyboardInterrupt:
+        ended = stopped()
+        tell(TrainEvent("stopped", text=str(ended), text_zh=ended.zh))
+        store.runs.finish(row, "stopped", str(ended))
+        raise ended from None
+    except Exception as error:
+        sentence = str(error) or type(error).__name__
+        tell(TrainEvent("failed", text=sentence, text_zh=getattr(error, "zh", "")))
+        store.runs.finish(row, "failed", sentence)
+        raise
+    store.runs.finish(row, "done")

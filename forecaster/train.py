@@ -32,7 +32,7 @@ from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.patience import Patience, no_validation
 from stockllm.forecaster.plan import Plan, begun, draw
 from stockllm.forecaster.presets import watched
-from stockllm.forecaster.progress import PROGRESS_FILE, ProgressLog, StopRequest, TrainEvent, runs_folder
+from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 from stockllm.forecaster.runs import Run
 from stockllm.forecaster.windows import Split, Task, require_history
 
@@ -102,7 +102,10 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
         info = _saved_before(store.home, run)
         if info is None:
             memory = watched(options.preset, options.model_name, options.batch_size)
-            with _reported(store, run, options, tell), _engines_hushed(run), memory:
+            ending = reported(
+                store, run.name, options.document(), run.folder, tell, lambda: _how_to_go_on(run, options)
+            )
+            with ending, _engines_hushed(run), memory:
                 if options.engine == "unsloth" != engine:
                     tell(TrainEvent("preparing", text=f"Unsloth has no {options.method}; PEFT trains it."))
                 tell(TrainEvent("preparing", text=f"Loading {base.name} with {engine}."))
@@ -248,27 +251,6 @@ def _saved_before(home: Home, run: Run) -> AdapterInfo | None:
             zh=f"已有另一個名為 {run.name!r} 的轉接器：請換一個 --name。",
         )
     return _listed(home, run.name)
-
-
-@contextlib.contextmanager
-def _reported(
-    store: Store, run: Run, options: TrainOptions, tell: Callable[[TrainEvent], None]
-) -> Iterator[None]:
-    """Keep the store's record of the run and say how it ended, whichever way it does."""
-    row = store.runs.start(run.name, options.document(), run.folder / PROGRESS_FILE)
-    try:
-        yield
-    except KeyboardInterrupt:
-        stopped = _how_to_go_on(run, options)
-        tell(TrainEvent("stopped", text=str(stopped), text_zh=stopped.zh))
-        store.runs.finish(row, "stopped", str(stopped))
-        raise stopped from None
-    except Exception as error:
-        sentence = str(error) or type(error).__name__
-        tell(TrainEvent("failed", text=sentence, text_zh=getattr(error, "zh", "")))
-        store.runs.finish(row, "failed", sentence)
-        raise
-    store.runs.finish(row, "done")
 
 
 @contextlib.contextmanager

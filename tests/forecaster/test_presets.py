@@ -17,7 +17,7 @@ from stockllm.forecaster import presets, trainer
 from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.patience import Patience
-from stockllm.forecaster.presets import OutOfMemory, by_memory, smaller, watched
+from stockllm.forecaster.presets import OutOfMemory, by_memory, smaller, watched, watched_alone
 from stockllm.forecaster.progress import TrainEvent, runs_folder
 from stockllm.forecaster.train import resume, train
 from stockllm.forecaster.windows import Task
@@ -87,6 +87,16 @@ def test_a_preset_fills_in_what_was_not_given(monkeypatch: pytest.MonkeyPatch) -
 
 
 # --- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch", "words"), [(8, "halve --batch-size (8)"), (1, "choose a smaller model")])
+def test_full_memory_without_presets_names_flags_that_are_there(batch: int, words: str) -> None:
+    with pytest.raises(OutOfMemory, match="ran out of memory") as full, watched_alone(batch):
+        raise RuntimeError("CUDA out of memory.")
+    assert words in str(full.value)
+    assert "--tasks" not in str(full.value)
+    with pytest.raises(RuntimeError, match="another"), watched_alone(batch):
+        raise RuntimeError("another fault")
 
 
 @pytest.mark.parametrize(
