@@ -15,7 +15,7 @@ from stockllm.tui import ledger_core as core
 from stockllm.tui import text
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.curve import Curve, Plot
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.keys import LEDGER, Key, bindings
 from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
 from stockllm.tui.messages import BandsLoaded, Exported, LedgerChosen, LedgerLoaded, LoadFailed, Scored
 from stockllm.tui.panel import say
@@ -26,15 +26,6 @@ from stockllm.tui.table import Cell, Column, Line, Table
 if TYPE_CHECKING:
     from datetime import date
 
-KEYS = (
-    Key("slash", "/", "screen.filter", "filter_ledger"),
-    Key("m", "m", "screen.model", "model"),
-    Key("a", "a", "screen.adapter", "adapter"),
-    Key("o", "o", "screen.order", "order_ledger"),
-    Key("O", "O", "screen.reverse", "reverse", footer=False),
-    Key("u", "u", "screen.score", "score"),
-    Key("escape", "Esc", "screen.clear", "clear_ledger", footer=False),
-)
 
 _VERDICTS = {"open": ("·", "quiet"), "hit": ("✓", "forecast"), "miss": ("✗", "warning")}
 
@@ -43,9 +34,9 @@ class LedgerScreen(TabScreen):
     """Every forecast that was made, and what came of it."""
 
     TAB = "ledger"
-    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    KEYS: ClassVar[tuple[Key, ...]] = LEDGER
     NOTES = ("help.ledger", "help.counts")
-    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "ledger")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LEDGER, "ledger")
     #: Not the filter, which would take the keys that are pressed before it is hidden.
     AUTO_FOCUS = "Table"
 

@@ -25,7 +25,7 @@ from stockllm.tui.data_panel import DataPanel
 from stockllm.tui.details import Details
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.keys import MARKET, Key, bindings
 from stockllm.tui.messages import (
     BoardLoaded,
     DataStateLoaded,
@@ -65,40 +65,13 @@ class Stopped(Exception):
     """Raised inside a forecast whose worker was cancelled, to leave it at its next report."""
 
 
-KEYS = (
-    Key("f", "f", "screen.forecast", "forecast"),
-    Key("slash", "/", "screen.filter", "filter"),
-    Key("plus,equals_sign,right_square_bracket", "+-", "screen.zoom(1)", "zoom"),
-    Key("minus,left_square_bracket", "- [", "screen.zoom(-1)", "zoom_out", footer=False),
-    Key("left", "←→", "screen.pan(1)", "pan"),
-    Key("right", "→", "screen.pan(-1)", "pan_right", footer=False),
-    Key("shift+left,comma", "shift+← ,", "screen.page(1)", "page", footer=False),
-    Key("shift+right,full_stop", "shift+→ .", "screen.page(-1)", "page_right", footer=False),
-    Key("zero", "0", "screen.newest", "newest", footer=False),
-    Key("v", "v", "screen.span", "span"),
-    Key("x", "x", "screen.cross", "cross"),
-    Key("d", "d", "screen.period('day')", "day", footer=False),
-    Key("w", "w", "screen.period('week')", "week", footer=False),
-    Key("m", "m", "screen.period('month')", "month", footer=False),
-    Key("b", "b", "screen.compare(1)", "compare"),
-    Key("B", "B", "screen.compare(-1)", "compare_next", footer=False),
-    Key("n", "n", "screen.news", "news"),
-    Key("o", "o", "screen.order", "order"),
-    Key("O", "O", "screen.reverse", "reverse", footer=False),
-    Key("s", "s", "screen.list", "list"),
-    Key("a", "a", "screen.mark", "mark", footer=False),
-    Key("p", "p", "screen.panel", "panel"),
-    Key("escape", "Esc", "screen.clear", "clear", footer=False),
-)
-
-
 class MarketScreen(CompanyActions):
     """Everything about one company at a time, with the whole list beside it."""
 
     TAB = "market"
-    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    KEYS: ClassVar[tuple[Key, ...]] = MARKET
     NOTES = ("help.marks", "help.cone")
-    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "market")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(MARKET, "market")
     #: Not the filter, which would take the keys that are pressed before it is hidden.
     AUTO_FOCUS = "Watchlist"
 

@@ -18,7 +18,7 @@ from stockllm.tui import text
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.curve import Curve, Plot
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.keys import PORTFOLIO, Key, bindings
 from stockllm.tui.messages import Exported, LoadFailed, OrderChanged, PastFound, PortfolioLoaded
 from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket
 from stockllm.tui.strings import t
@@ -31,22 +31,14 @@ if TYPE_CHECKING:
 
     from stockllm.trading.brokers import Placed
 
-KEYS = (
-    Key("b", "b", "screen.ticket('buy')", "buy"),
-    Key("s", "s", "screen.ticket('sell')", "sell"),
-    Key("x", "x", "screen.cancel", "cancel_order"),
-    Key("a", "a", "screen.account", "account"),
-    Key("tab", "Tab", "app.focus_next", "focus"),
-)
-
 
 class PortfolioScreen(TabScreen):
     """One account, named in the first line at all times."""
 
     TAB = "portfolio"
-    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    KEYS: ClassVar[tuple[Key, ...]] = PORTFOLIO
     NOTES = ("help.portfolio",)
-    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "portfolio")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(PORTFOLIO, "portfolio")
 
     portfolio: Portfolio | None = None
     past: AccountPast | None = None

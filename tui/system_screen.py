@@ -21,7 +21,7 @@ from stockllm.tui import system_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.jobs import Job
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.keys import SYSTEM, Key, bindings
 from stockllm.tui.messages import Exported, LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
@@ -31,14 +31,6 @@ from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Table
 from stockllm.tui.text import Language
 from stockllm.tui.text_screen import TextScreen
-
-KEYS = (
-    Key("u", "u", "screen.refresh_now", "refresh_now"),
-    Key("x", "x", "screen.stop", "stop_refresh"),
-    Key("p", "p", "screen.pane(1)", "pane"),
-    Key("P", "P", "screen.pane(-1)", "pane_back", footer=False),
-    Key("tab", "Tab", "app.focus_next", "focus"),
-)
 
 #: What to call a failure, by the group of the worker.
 _FAILED = {
@@ -55,9 +47,9 @@ class SystemScreen(TabScreen):
     """Freshness at the left; refresh, requests, quarantine and log take turns at the right."""
 
     TAB = "system"
-    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    KEYS: ClassVar[tuple[Key, ...]] = SYSTEM
     NOTES = ("help.system",)
-    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "system")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(SYSTEM, "system")
 
     pane: reactive[str] = reactive(PANES[0], repaint=False)
 

@@ -16,7 +16,7 @@ from stockllm.tui import training_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.jobs import Job
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.keys import TRAINING, Key, bindings
 from stockllm.tui.messages import AdaptersLoaded, DefaultSet, Exported, LoadFailed, RunsLoaded, Started
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
@@ -30,14 +30,6 @@ from stockllm.tui.training_text import adapter_text, run_text, state_look
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KEYS = (
-    Key("s", "s", "screen.start", "start_run"),
-    Key("x", "x", "screen.stop", "stop_run"),
-    Key("u", "u", "screen.resume", "resume_run"),
-    Key("d", "d", "screen.default", "default"),
-    Key("v", "v", "screen.compare", "compare_adapters"),
-    Key("tab", "Tab", "app.focus_next", "focus"),
-)
 
 #: How often a run at work is looked at.
 _LOOK_S = 1.0
@@ -50,9 +42,9 @@ class TrainingScreen(TabScreen):
     """Runs and adapters at the left, the one under the cursor at the right."""
 
     TAB = "training"
-    KEYS: ClassVar[tuple[Key, ...]] = KEYS
+    KEYS: ClassVar[tuple[Key, ...]] = TRAINING
     NOTES = ("help.training",)
-    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS, "training")
+    BINDINGS: ClassVar[list[BindingType]] = bindings(TRAINING, "training")
 
     runs: tuple[Run, ...] | None = None
     adapters: Adapters | None = None

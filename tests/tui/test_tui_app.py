@@ -15,8 +15,7 @@ from stockllm.data.settings import Settings
 from stockllm.tui.app import StockApp
 from stockllm.tui.ascii import GLYPHS
 from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
-from stockllm.tui.keys import COMMON
-from stockllm.tui.market_screen import KEYS
+from stockllm.tui.keys import COMMON, MARKET
 from stockllm.tui.palette import Palette
 from stockllm.tui.theme import LOOKS, themes
 from stockllm.tui.watchlist import Watchlist
@@ -50,7 +49,7 @@ async def test_the_palette_finds_companies_in_both_languages_and_every_action(
         screen = app.screen
         assert isinstance(screen, Palette)
         actions = {entry.action for entry in screen.all}
-        assert {key.action for key in (*KEYS, *COMMON) if key.name != "palette"} <= actions
+        assert {key.action for key in (*MARKET, *COMMON) if key.name != "palette"} <= actions
         await pilot.press(*"zzzz")
         await settle(pilot)
         assert "「zzzz」" in table_text(app, "#palette-list")

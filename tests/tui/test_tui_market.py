@@ -18,8 +18,8 @@ from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.key_bar import KeyBar
-from stockllm.tui.keys import COMMON
-from stockllm.tui.market_screen import KEYS, MarketScreen
+from stockllm.tui.keys import COMMON, MARKET
+from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 from stockllm.tui.table import Table
 from stockllm.tui.top_bar import TopBar
@@ -241,7 +241,7 @@ async def test_question_mark_opens_the_help_in_the_language(
         await settle(pilot)
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.query_one("#help-text", Static).render())
-        assert all(key.shown in text for key in (*KEYS, *COMMON))
+        assert all(key.shown in text for key in (*MARKET, *COMMON))
         assert "forecast this stock" in text
         await pilot.press("l")
         await settle(pilot)
