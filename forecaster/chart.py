@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.records import BAND_LEVELS
-from stockllm.forecaster.lettering import Lettering, lettering_for
+from stockllm.forecaster.lettering import Lettering, Period, lettering_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +85,11 @@ def draw(
     simulated: bool,
     up_colour: Literal["red", "green"] = "red",
     past: int = PAST_BARS,
+    period: Period = "day",
 ) -> Path:
     """Draw ``series`` and, where given, ``forecast`` to ``target``; the format is its ending's.
+
+    ``period`` is what each bar of both stands for; the words follow it.
 
     Shown are the last ``past`` candles up to the forecast's ``as_of`` (the whole series without a
     forecast), MA5, MA20 and MA60 over all of the series, volume, and from the as-of line on the 80%
@@ -109,7 +112,8 @@ def draw(
             zh=f"{company.code} 沒有股價，無圖可畫：請用 'stockllm import PATH' 匯入。",
         )
     lettering = lettering_for(language, company)
-    picture = _render(_scene(series, shown, forecast, past), company, lettering, simulated, up_colour, target)
+    scene = _scene(series, shown, forecast, past, period)
+    picture = _render(scene, company, lettering, simulated, up_colour, target)
     _write_whole(target, picture)
     return target
 
@@ -131,6 +135,7 @@ class _Scene:
     candles: tuple[Candle, ...]
     bands: dict[str, NDArray[np.float64]]
     actual: NDArray[np.float64]
+    period: Period = "day"
 
     @property
     def dates(self) -> tuple[date, ...]:
@@ -148,7 +153,9 @@ class _Scene:
         return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
-def _scene(series: Series, shown: Series, forecast: PathForecast | None, past: int) -> _Scene:
+def _scene(
+    series: Series, shown: Series, forecast: PathForecast | None, past: int, period: Period = "day"
+) -> _Scene:
     """``shown`` is the part of ``series`` up to the forecast's as-of day."""
     import numpy as np
 
@@ -161,7 +168,7 @@ def _scene(series: Series, shown: Series, forecast: PathForecast | None, past: i
     }
     before = float(shown.close[first - 1]) if first else float("nan")
     if forecast is None:
-        return _Scene(recent, before, means, None, (), {}, np.empty(0))
+        return _Scene(recent, before, means, None, (), {}, np.empty(0), period)
     levels = forecast.quantiles("close") / 100
     bands = {
         name: np.concatenate([[forecast.last_close / 100], row])
@@ -169,7 +176,7 @@ def _scene(series: Series, shown: Series, forecast: PathForecast | None, past: i
     }
     came = dict(zip(series.dates[len(shown) :], series.close[len(shown) :], strict=True))
     actual = np.array([came.get(day, np.nan) for day in forecast.dates])
-    return _Scene(recent, before, means, forecast, forecast.candles(), bands, actual)
+    return _Scene(recent, before, means, forecast, forecast.candles(), bands, actual, period)
 
 
 def _render(
@@ -342,11 +349,10 @@ def _words(
     if name == company.code or lettering.drawable(name) != name:
         name = ""
     figure.text(0.03, 0.953, f"{company.code} {name}".strip(), fontsize=15, weight="bold")
-    dates = lettering.span(scene.past.dates)
+    dates = lettering.bars(scene.past.dates, scene.period)
     forecast = scene.forecast
     if forecast is not None:
-        ahead = lettering.words("ahead").format(forecast.horizon, lettering.span(forecast.dates))
-        dates += f"    {ahead}"
+        dates += f"    {lettering.ahead(forecast.dates, scene.period)}"
         foot = lettering.words("foot").format(model=forecast.model, paths=forecast.paths, seed=forecast.seed)
         figure.text(0.03, 0.015, lettering.drawable(foot), fontsize=8.5, color=GREY)
     figure.text(0.03, 0.917, dates, fontsize=10, color="#444444")
@@ -357,7 +363,9 @@ def _words(
         figure.text(0.926, 0.945, words, fontsize=14, weight="bold", color="white", ha="right", bbox=badge)
         top.text(0.5, 0.5, "SIMULATED", transform=top.transAxes, fontsize=84, weight="bold", **mark)
     if top.get_legend_handles_labels()[0]:
-        top.legend(loc="upper left", ncols=7, fontsize=9, frameon=False, borderaxespad=0.3)
+        # An average that leaves the picture at the top would run through the words.
+        ground = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
+        top.legend(loc="upper left", ncols=7, fontsize=9, borderaxespad=0.3, **ground)
 
 
 def _write_whole(target: Path, picture: bytes) -> None:

@@ -50,6 +50,9 @@ CJK_FAMILIES = (
 #: Comes with matplotlib, so it is always there.
 _LATIN = "DejaVu Sans"
 
+#: What one bar stands for.
+Period = Literal["day", "week", "month", "quarter"]
+
 _WORDS = {
     "zh": {
         "price": "價格（TWD）",
@@ -62,6 +65,12 @@ _WORDS = {
         "simulated": "SIMULATED 模擬資料",
         "span": "{} 至 {}",
         "ahead": "預測 {} 日：{}",
+        "week": "週線，各以該週最後交易日標示：{}",
+        "month": "月線，各以該月最後交易日標示：{}",
+        "quarter": "季線，各以該季最後交易日標示：{}",
+        "ahead.week": "預測至 {}（週線 {} 根）",
+        "ahead.month": "預測至 {}（月線 {} 根）",
+        "ahead.quarter": "預測至 {}（季線 {} 根）",
     },
     "en": {
         "price": "Price (TWD)",
@@ -74,6 +83,12 @@ _WORDS = {
         "simulated": "SIMULATED",
         "span": "{} to {}",
         "ahead": "{}-day forecast: {}",
+        "week": "Weekly bars, each dated by its last session: {}",
+        "month": "Monthly bars, each dated by its last session: {}",
+        "quarter": "Quarterly bars, each dated by its last session: {}",
+        "ahead.week": "forecast to {} (weekly bars: {})",
+        "ahead.month": "forecast to {} (monthly bars: {})",
+        "ahead.quarter": "forecast to {} (quarterly bars: {})",
     },
 }
 
@@ -93,6 +108,17 @@ class Lettering:
     def span(self, days: Sequence[date]) -> str:
         """From the first of these days to the last."""
         return f"{days[0]}" if len(days) == 1 else self.words("span").format(days[0], days[-1])
+
+    def bars(self, days: Sequence[date], period: Period) -> str:
+        """Which days the bars are of; those of a period say that they are."""
+        span = self.span(days)
+        return span if period == "day" else self.words(period).format(span)
+
+    def ahead(self, days: Sequence[date], period: Period) -> str:
+        """How far the forecast reaches: its days, or the bars that they were put together into."""
+        if period == "day":
+            return self.words("ahead").format(len(days), self.span(days))
+        return self.words(f"ahead.{period}").format(days[-1], len(days))
 
     def drawable(self, text: str) -> str:
         """``text`` with a question mark for what these fonts lack."""

@@ -139,8 +139,13 @@ class CandleChart(Widget):
         assert self.detail is not None
         period = period or self.period
         if period not in self._bars:
-            self._bars[period] = resample(self.detail.series, period)
+            wanted = self._wanted
+            cuts = () if wanted is None else (wanted.as_of, wanted.dates[-1])
+            self._bars[period] = resample(self.detail.series, period, cuts)
         return self._bars[period]
+
+    def watch_past(self) -> None:
+        self._bars = {}  # weeks are cut where the forecast begins and ends
 
     @property
     def forecast(self) -> PathForecast | None:

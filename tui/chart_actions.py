@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -22,7 +23,6 @@ from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PathForecast, Series
     from stockllm.market.companies import Company
 
 #: matplotlib's settings are the process's: one picture at a time.
@@ -162,34 +162,25 @@ class ChartActions(TabScreen):
             self.notify(t("toast.nothing_to_export", self.language), severity="warning")
             return
         bars, forecast = self.chart.bars(), self.chart.forecast
-        back, shown = self.chart.back, found.columns.history
-        if back:
-            bars = bars[: len(bars) - back]
-        if forecast is not None and forecast.as_of not in bars.dates[-shown:]:
+        end, shown = len(bars) - self.chart.back, found.columns.history
+        if forecast is not None and forecast.as_of in bars.dates[end - shown : end]:
+            # All that came of it, or a day to the right of the view would look as if it were still to come.
+            due = bisect_right(bars.dates, forecast.dates[-1])
+            end, shown = max(end, due), shown + max(0, due - end)
+        else:
             forecast = None
-        if self.chart.period != "day":
-            forecast = None  # the picture's words are of daily forecasts
-        if forecast is not None:
-            shown -= sum(day > forecast.as_of for day in bars.dates[-shown:])
-        name = self.chart.span or self.chart.period
+        bars = bars[:end]
         self.notify(t("toast.exporting", self.language), timeout=2)
-        self.export_chart(self.detail.company, bars, forecast, max(1, shown), name, self.detail.simulated)
+        view = export.View(bars, forecast, shown, self.chart.period, self.chart.span or self.chart.period)
+        self.export_chart(self.detail.company, view, self.detail.simulated)
 
     @work(thread=True, exit_on_error=False, group="export", description="export the chart")
-    def export_chart(
-        self,
-        company: Company,
-        bars: Series,
-        forecast: PathForecast | None,
-        shown: int,
-        name: str,
-        simulated: bool,
-    ) -> None:
+    def export_chart(self, company: Company, view: export.View, simulated: bool) -> None:
         stock = self.stock
         try:
             with _DRAWING:
                 files = export.chart(
-                    stock.home, company, bars, forecast, shown, name=name,
+                    stock.home, company, view,
                     language=self.language, up_colour=stock.up_colour, simulated=simulated,
                 )  # fmt: skip
             self.post_message(Exported(files))

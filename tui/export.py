@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StoreError
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from stockllm.data.paths import Home
     from stockllm.data.records import PathForecast, Series
     from stockllm.market.companies import Company
+    from stockllm.tui.periods import Period
     from stockllm.tui.text import Language
     from stockllm.tui.theme import UpColour
 
@@ -51,33 +55,69 @@ def write_csv(target: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     return target
 
 
+#: The columns of an exported chart. A row is a bar that came, or (``forecast``) one of the representative
+#: path; the levels are the bands of the forecast close, empty where nothing was forecast.
+COLUMNS = ("date", "kind", "open", "high", "low", "close", "volume", "q10", "q25", "q50", "q75", "q90")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a chart shows: ``bars`` up to the last one in view, of which the newest ``shown`` are in it.
+
+    ``bars`` and ``forecast`` are in bars of ``period``; the forecast's ``as_of`` is among those shown.
+    ``name`` tells the files from others of the company.
+    """
+
+    bars: Series
+    forecast: PathForecast | None
+    shown: int
+    period: Period
+    name: str
+
+
 def chart(
     home: Home,
     company: Company,
-    series: Series,
-    forecast: PathForecast | None,
-    shown: int,
+    view: View,
     *,
-    name: str,
     language: Language,
     up_colour: UpColour,
     simulated: bool,
 ) -> tuple[Path, Path]:
-    """The bars of ``series``, which ends with the last one in view: a PNG and a CSV of the ``shown``.
-
-    ``name`` tells the files from others of the company. Imports mplfinance: a second, the first time.
-    """
+    """What is in view as a PNG and as a CSV. Imports mplfinance: a second, the first time."""
     from stockllm.forecaster.chart import draw
 
     place = folder(home)
-    mark = "-SIMULATED" if simulated else ""
-    stem = f"{company.code}-{name}-{series.dates[-1]}{mark}"
+    bars, forecast = view.bars, view.forecast
+    name = f"{company.code}-{view.name}-{bars.dates[-1]}"
+    past = view.shown
+    if forecast is not None and forecast.as_of < bars.dates[-1]:
+        name += f"-forecast-{forecast.as_of}"
+        past -= sum(day > forecast.as_of for day in bars.dates[-view.shown :])
+    if simulated:
+        name += "-SIMULATED"
     picture = draw(
-        series, forecast, place / f"{stem}.png", company=company, language=language,
-        simulated=simulated, up_colour=up_colour, past=shown,
+        bars, forecast, place / f"{name}.png", company=company, language=language,
+        simulated=simulated, up_colour=up_colour, past=past, period=view.period,
     )  # fmt: skip
-    part = series[-shown:]
-    columns = (part.dates, *(c.tolist() for c in (part.open, part.high, part.low, part.close, part.volume)))
-    rows = [(day, o, h, low, c, int(v)) for day, o, h, low, c, v in zip(*columns, strict=True)]
-    heading = ("date", "open", "high", "low", "close", "volume")
-    return picture, write_csv(place / f"{stem}.csv", heading, rows)
+    return picture, write_csv(place / f"{name}.csv", COLUMNS, rows(view))
+
+
+def rows(view: View) -> Iterator[tuple[object, ...]]:
+    """The bars in view and the forecast's, oldest first, in ``COLUMNS``; prices in TWD."""
+    part = view.bars[-view.shown :]
+    bands: dict[date, tuple[object, ...]] = {}
+    if view.forecast is not None:
+        levels = view.forecast.quantiles("close")[1:6].T / 100
+        bands = {
+            day: tuple(round(level, 2) for level in row)
+            for day, row in zip(view.forecast.dates, levels.tolist(), strict=True)
+        }
+    nothing = ("",) * 5
+    columns = (c.tolist() for c in (part.open, part.high, part.low, part.close, part.volume))
+    for day, opened, high, low, close, volume in zip(part.dates, *columns, strict=True):
+        yield (day, "actual", opened, high, low, close, int(volume), *bands.get(day, nothing))
+    for candle in () if view.forecast is None else view.forecast.candles():
+        if candle.date > part.dates[-1]:
+            prices = (candle.open / 100, candle.high / 100, candle.low / 100, candle.close / 100)
+            yield (candle.date, "forecast", *prices, candle.volume, *bands[candle.date])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stockllm.data.records import PathForecast, Series
 
 Period = Literal["day", "week", "month", "quarter"]
@@ -30,11 +33,12 @@ def _number(day: date, period: Period) -> int:
     return day.year * 12 + day.month - 1 if period == "month" else day.year * 4 + (day.month - 1) // 3
 
 
-def resample(series: Series, period: Period) -> Series:
+def resample(series: Series, period: Period, cuts: Sequence[date] = ()) -> Series:
     """One bar a period: first open, highest high, lowest low, last close, all volume.
 
     A bar bears the date of its last session; the last period may not be over. Its ``reference`` is
-    that of its first session.
+    that of its first session. After each of ``cuts``, which must rise, a new bar begins: a forecast that
+    was made on a Wednesday is held against that Wednesday's close, not against the Friday's.
     """
     if period == "day" or not len(series):
         return series
@@ -42,7 +46,8 @@ def resample(series: Series, period: Period) -> Series:
 
     from stockllm.data.records import Series
 
-    numbers = np.array([_number(day, period) for day in series.dates])
+    parts = len(cuts) + 1
+    numbers = np.array([_number(day, period) * parts + bisect_left(cuts, day) for day in series.dates])
     starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
     ends = np.append(starts[1:], len(numbers)) - 1
     return Series(

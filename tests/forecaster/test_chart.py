@@ -235,6 +235,17 @@ def test_with_a_chinese_font_every_name_is_drawable() -> None:
             assert found.drawable(company.name_zh if language == "zh" else company.name_en).count("?") == 0
 
 
+def test_the_words_say_what_a_bar_stands_for() -> None:
+    sessions = (date(2026, 4, 2), date(2026, 4, 10), date(2026, 4, 15))
+    zh, en = (lettering.Lettering(language, (), frozenset()) for language in ("zh", "en"))  # type: ignore[arg-type]
+    assert zh.ahead(sessions, "day") == "預測 3 日：2026-04-02 至 2026-04-15"
+    assert zh.ahead(sessions, "week") == "預測至 2026-04-15（週線 3 根）"
+    assert en.ahead(sessions, "quarter") == "forecast to 2026-04-15 (quarterly bars: 3)"
+    assert zh.bars(sessions, "day") == "2026-04-02 至 2026-04-15"
+    assert zh.bars(sessions, "month").startswith("月線，各以該月最後交易日標示：")
+    assert en.bars(sessions, "week").startswith("Weekly bars, each dated by its last session: 2026-04-02 to")
+
+
 def test_letters_no_font_has_become_question_marks(no_cjk: None) -> None:
     found = lettering.lettering_for("en", TSMC)
     assert found.drawable("TSMC \U0010fffe台") == "TSMC ??"
