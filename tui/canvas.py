@@ -54,7 +54,7 @@ class Canvas:
         A character that is two cells wide takes both; one that would stick out is left away.
         """
         for character in text:
-            cells = cell_len(character)
+            cells = 1 if character.isascii() else cell_len(character)
             if x < 0 or x + cells > self.width or not 0 <= row < self.height:
                 break
             self.put(row, x, character, ink)

@@ -27,17 +27,24 @@ class CompanyActions(ChartActions, ListActions):
     details: Details
     _rest: Timer | None = None
 
+    def on_mount(self) -> None:
+        # Watched, not told by a message: a message comes after the cursor was painted in its new place, and
+        # the chart then waits for the painting after that.
+        self.watch(self.watchlist, "cursor", self._cursor_moved, init=False)
+
     def on_unmount(self) -> None:
         self.details.close()
 
+    def _cursor_moved(self, code: str) -> None:
+        if code != self.selected:
+            self.select(code)
+
     @on(Picked)
     def _picked(self, message: Picked) -> None:
-        self.select(message.code, again=message.confirmed)
+        self.select(message.code)
 
-    def select(self, code: str, again: bool = True) -> None:
-        """Show a company; one already shown is read anew only where ``again`` asks for it."""
-        if code == self.selected and not again:
-            return
+    def select(self, code: str) -> None:
+        """Show a company; one already shown is read anew."""
         if code != self.selected:
             self.past = None
             self.stock.remember({"dashboard": {"company": code}})

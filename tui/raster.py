@@ -196,6 +196,9 @@ def _places(points: Sequence[ConePoint], columns: Columns) -> list[int]:
 
 def _cone_cell(canvas: Canvas, row: int, x: int, edges: list[int], blocks: bool) -> None:
     """Shades one cell by the four band edges, in eighths from the cell's top."""
+    if not any(0 < edge < 8 for edge in edges):  # most cells lie within one zone
+        canvas.shade(row, x, _ZONES[(edges[0] <= 0 < edges[3]) + (edges[1] <= 0 < edges[2])])
+        return
     zones = [_ZONES[(edges[0] <= part < edges[3]) + (edges[1] <= part < edges[2])] for part in range(8)]
     if not canvas.free(row, x):
         canvas.shade(row, x, zones[4])

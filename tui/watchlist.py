@@ -34,10 +34,9 @@ PRICE_FROM = 34
 
 @dataclass(eq=False)
 class Picked(Message):
-    """The cursor came to stand on a company; ``confirmed`` where that was by enter or a click."""
+    """Enter or a click on a company, one already selected too. Who follows the cursor watches it."""
 
     code: str
-    confirmed: bool = False
 
 
 class Watchlist(ScrollView, can_focus=True):
@@ -117,7 +116,6 @@ class Watchlist(ScrollView, can_focus=True):
         self.virtual_size = Size(0, len(self.rows) + 1)
         if self.rows and self.index is None:
             self.cursor = self.rows[0].company.code
-            self.post_message(Picked(self.cursor))
         self._show_cursor()
         self.refresh()
 
@@ -163,7 +161,6 @@ class Watchlist(ScrollView, can_focus=True):
         if self.rows[index].company.code != self.cursor:
             self.cursor = self.rows[index].company.code
             self._show_cursor()
-            self.post_message(Picked(self.cursor))
 
     def action_page(self, pages: int) -> None:
         """As many lines as are in sight."""
@@ -172,13 +169,13 @@ class Watchlist(ScrollView, can_focus=True):
     def action_pick(self) -> None:
         """Select the company under the cursor."""
         if self.index is not None:
-            self.post_message(Picked(self.cursor, confirmed=True))
+            self.post_message(Picked(self.cursor))
 
     def on_click(self, event: events.Click) -> None:
         line = event.y - 1 + round(self.scroll_y)
         if event.y >= 1 and 0 <= line < len(self.rows):
             self.cursor = self.rows[line].company.code
-            self.post_message(Picked(self.cursor, confirmed=True))
+            self.post_message(Picked(self.cursor))
 
     def _show_cursor(self) -> None:
         if self.index is not None and self.size.height > 1:
