@@ -110,6 +110,7 @@ async def measure(root: Path, quick: bool) -> dict[str, str]:
             busy = (time.process_time() - began) / (time.perf_counter() - wall)
             found[f"processor while idle, {name}"] = f"{busy:.2%}"
         if not quick:
+            screen.leave()
             found |= await soak(app, pilot, clock, lambda said: print(said, file=sys.stderr, flush=True))
     return found
 
@@ -132,6 +133,11 @@ class Painted:
         self.wanted: tuple[str, object] = ("", None)
         self._paint = app._display
         app._display = self._stamped
+
+    def leave(self) -> None:
+        """Stamp no more: ten hours of stamps would count as the dashboard's memory."""
+        self.app._display = self._paint
+        self.stamps.clear()
 
     def _stamped(self, screen: Any, update: Any) -> None:
         self._paint(screen, update)
