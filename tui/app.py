@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from textual import work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.reactive import reactive
@@ -24,18 +23,20 @@ from stockllm.data.paths import Home
 from stockllm.tui import jobs
 from stockllm.tui.ascii import AsciiFilter, Charset
 from stockllm.tui.board import Forecaster, forecast_one
+from stockllm.tui.commands import offered
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.hosting import hosting
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import COMMON, bindings
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.memory import TIDY_S, Tidy
-from stockllm.tui.palette import Entry, Palette, company_entries
-from stockllm.tui.strings import TABLE, t
+from stockllm.tui.palette import Palette
+from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
 from stockllm.tui.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
 from stockllm.tui.top_bar import TABS, Facts
+from stockllm.tui.turns import KeysInTurn
 
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
@@ -65,7 +66,7 @@ class Trouble:
     error: StockllmError
 
 
-class StockApp(App[None]):
+class StockApp(KeysInTurn):
     """The dashboard over the store of ``home``.
 
     ``settings`` are the user's, which ``settings_home`` keeps (``home`` itself where not given).
@@ -179,6 +180,12 @@ class StockApp(App[None]):
             self.switch_mode(name)
             self.remember({"dashboard": {"tab": name}})
 
+    def action_on_tab(self, name: str, action: str) -> None:
+        """Show a tab, and do there what its own key would have done."""
+        self.action_tab(name)
+        if isinstance(self.screen, TabScreen) and name == self.screen.TAB:
+            self.screen.do_when_read(action)
+
     def action_company(self, code: str) -> None:
         """Show a company on the market tab."""
         self.action_tab("market")
@@ -187,28 +194,7 @@ class StockApp(App[None]):
     def action_palette(self) -> None:
         """Find a company, a tab or an action."""
         if isinstance(self.screen, TabScreen):
-            self.push_screen(Palette(self.language, self._entries(self.screen)), self._chosen)
-
-    def _entries(self, screen: TabScreen) -> list[Entry]:
-        entries = [
-            Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, key.name)
-            for key in (*screen.KEYS, *COMMON)
-            if key.name != "palette"
-        ]
-        entries += [
-            Entry("palette.tab", *TABLE[f"tab.{name}"], f"app.tab('{name}')", str(number), name)
-            for number, name in enumerate(TABS, 1)
-        ]
-        entries += screen.entries()
-        entries += [
-            Entry("palette.look", *TABLE[f"look.{look}"], f"app.look('{look}')", "", look) for look in LOOKS
-        ]
-        entries += [
-            Entry("palette.look", *TABLE[f"charset.{charset}"], f"app.charset('{charset}')", "", charset)
-            for charset in ("blocks", "ascii")
-        ]
-        board = self.market.board
-        return entries + (company_entries(row.company for row in board.rows) if board else [])
+            self.push_screen(Palette(self.language, offered(self, self.screen)), self._chosen)
 
     async def _chosen(self, action: str | None) -> None:
         if action:

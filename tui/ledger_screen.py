@@ -17,7 +17,16 @@ from stockllm.tui.board import NothingToShow
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import LEDGER, Key, bindings
 from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
-from stockllm.tui.messages import BandsLoaded, Exported, LedgerChosen, LedgerLoaded, LoadFailed, Scored
+from stockllm.tui.ledger_detail import ForecastDetail, load_said
+from stockllm.tui.messages import (
+    BandsLoaded,
+    Exported,
+    LedgerChosen,
+    LedgerLoaded,
+    LoadFailed,
+    SaidLoaded,
+    Scored,
+)
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
@@ -34,6 +43,7 @@ class LedgerScreen(TabScreen):
     """Every forecast that was made, and what came of it."""
 
     TAB = "ledger"
+    READING = ("ledger", "choose")
     KEYS: ClassVar[tuple[Key, ...]] = LEDGER
     NOTES = ("help.ledger", "help.counts")
     BINDINGS: ClassVar[list[BindingType]] = bindings(LEDGER, "ledger")
@@ -47,7 +57,9 @@ class LedgerScreen(TabScreen):
     def body(self) -> ComposeResult:
         yield Static(id="record", markup=False)
         yield Input(id="filter", compact=True)
-        yield Table(id="ledger")
+        with Horizontal(id="forecasts"):
+            yield Table(id="ledger")
+            yield ForecastDetail(id="said").data_bind(TabScreen.language)
         with Horizontal(id="curves"):
             yield Curve(id="coverage")
             yield Curve(id="ratio")
@@ -99,6 +111,13 @@ class LedgerScreen(TabScreen):
         except Exception as error:
             self.post_message(LoadFailed("ledger", error))
 
+    @work(thread=True, exclusive=True, exit_on_error=False, group="said", description="read a forecast")
+    def load_said(self, id: int) -> None:
+        try:
+            self.answer(SaidLoaded(load_said(self.stock.home, id)))
+        except Exception as error:
+            self.post_message(LoadFailed("ledger", error))
+
     @work(thread=True, exclusive=True, exit_on_error=False, group="score", description="score forecasts")
     def score(self) -> None:
         try:
@@ -125,11 +144,16 @@ class LedgerScreen(TabScreen):
     def _chosen(self, message: LedgerChosen) -> None:
         self.chosen, self.record = message.chosen, message.record
         self.show()
+        self._say_more(anew=True)  # days may have been scored
 
     @on(BandsLoaded)
     def _bands_loaded(self, message: BandsLoaded) -> None:
         self.bands |= message.bands
         self._fill()
+
+    @on(SaidLoaded)
+    def _said_loaded(self, message: SaidLoaded) -> None:
+        self.query_one(ForecastDetail).said = message.said
 
     @on(Scored)
     def _scored(self, message: Scored) -> None:
@@ -155,13 +179,13 @@ class LedgerScreen(TabScreen):
         """Open the filter by company."""
         box = self.query_one("#filter", Input)
         box.display = True
-        box.focus()
+        self.set_focus(box)  # at once, for what is typed in the same instant
 
     def action_clear(self) -> None:
         """Show every forecast again."""
         box = self.query_one("#filter", Input)
         box.value, box.display = "", False
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
         self.model = self.adapter = None
         self.choose()
 
@@ -173,7 +197,7 @@ class LedgerScreen(TabScreen):
     @on(Input.Submitted, "#filter")
     def _entered(self, message: Input.Submitted) -> None:
         message.input.display = bool(message.value)
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
 
     def action_model(self) -> None:
         """The forecasts of the next model; after the last, of all."""
@@ -228,11 +252,20 @@ class LedgerScreen(TabScreen):
 
     @on(Table.Moved)
     def _in_sight(self) -> None:
+        self._say_more()
         wanted = tuple(int(key) for key in self.query_one(Table).in_sight if int(key) not in self.bands)
         if wanted:
             self.load_bands(wanted)
 
     # Showing
+
+    def _say_more(self, anew: bool = False) -> None:
+        """The forecast under the cursor day by day, where there is room for it."""
+        table, detail = self.query_one(Table), self.query_one(ForecastDetail)
+        if table.index is None:
+            detail.said = None
+        elif detail.display and (anew or detail.said is None or str(detail.said.id) != table.cursor):
+            self.load_said(int(table.cursor))
 
     def watch_language(self) -> None:
         if self.query(Table):

@@ -29,14 +29,14 @@ class ListActions(TabScreen):
         """Open the filter over the watchlist."""
         box = self.query_one("#filter", Input)
         box.display = True
-        box.focus()
+        self.set_focus(box)  # at once, for what is typed in the same instant
 
     def clear_filter(self) -> None:
         """Show all companies of the list again."""
         box = self.query_one("#filter", Input)
         box.value = ""
         box.display = False
-        self.watchlist.focus()
+        self.set_focus(self.watchlist)
 
     @on(Input.Changed, "#filter")
     def _filtered(self, message: Input.Changed) -> None:
@@ -45,7 +45,7 @@ class ListActions(TabScreen):
     @on(Input.Submitted, "#filter")
     def _filter_accepted(self, message: Input.Submitted) -> None:
         message.input.display = bool(message.value)
-        self.watchlist.focus()
+        self.set_focus(self.watchlist)
 
     # Order
 

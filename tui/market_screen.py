@@ -69,6 +69,7 @@ class MarketScreen(CompanyActions):
     """Everything about one company at a time, with the whole list beside it."""
 
     TAB = "market"
+    READING = ("board", "detail")
     KEYS: ClassVar[tuple[Key, ...]] = MARKET
     NOTES = ("help.marks", "help.cone")
     BINDINGS: ClassVar[list[BindingType]] = bindings(MARKET, "market")

@@ -111,7 +111,7 @@ class Palette(ModalScreen[str]):
         columns = (
             Column(t("palette.title", self.language), 0),
             Column("", 10, rank=1),
-            Column("", 9, "right", rank=2),
+            Column("", 11, "right", rank=2),
         )
         table = self.query_one(Table)
         table.cursor = "0"

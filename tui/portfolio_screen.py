@@ -36,6 +36,7 @@ class PortfolioScreen(TabScreen):
     """One account, named in the first line at all times."""
 
     TAB = "portfolio"
+    READING = ("portfolio",)
     KEYS: ClassVar[tuple[Key, ...]] = PORTFOLIO
     NOTES = ("help.portfolio",)
     BINDINGS: ClassVar[list[BindingType]] = bindings(PORTFOLIO, "portfolio")

@@ -47,6 +47,7 @@ class SystemScreen(TabScreen):
     """Freshness at the left; refresh, requests, quarantine and log take turns at the right."""
 
     TAB = "system"
+    READING = ("system", "health")
     KEYS: ClassVar[tuple[Key, ...]] = SYSTEM
     NOTES = ("help.system",)
     BINDINGS: ClassVar[list[BindingType]] = bindings(SYSTEM, "system")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import WorkerCancelled, WorkerFailed, get_current_worker
 
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import COMMON, Key
@@ -17,6 +18,7 @@ from stockllm.tui.palette import Entry
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 from stockllm.tui.top_bar import TopBar
+from stockllm.tui.turns import passed
 
 if TYPE_CHECKING:
     from stockllm.tui.app import StockApp
@@ -30,6 +32,8 @@ class TabScreen(Screen[None]):
 
     TAB: ClassVar[str] = ""
     KEYS: ClassVar[tuple[Key, ...]] = ()
+    #: Groups of the workers without whose answers the keys have nothing to act on.
+    READING: ClassVar[tuple[str, ...]] = ()
     #: Texts under the keys of the help screen: how to read what is shown.
     NOTES: ClassVar[tuple[str, ...]] = ()
 
@@ -38,6 +42,7 @@ class TabScreen(Screen[None]):
     def __init__(self, language: Language) -> None:
         super().__init__()
         self._changes = 0
+        self._was_read = False
         self.set_reactive(TabScreen.language, language)
 
     @property
@@ -68,6 +73,26 @@ class TabScreen(Screen[None]):
         if self._changes != self.stock.changes:
             self._changes = self.stock.changes
             self.store_changed()
+
+    def do_when_read(self, action: str) -> None:
+        """Do what a key of this tab does; on a tab only just opened, after its first reading."""
+        self.call_later(self._do_when_read, action)  # that is, when it is built
+
+    @work(exclusive=True, exit_on_error=False, group="wanted", description="act once the tab is read")
+    async def _do_when_read(self, action: str) -> None:
+        while not self._was_read:
+            await passed(self)  # an answer may ask for another reading
+            reading = [
+                worker
+                for worker in self.workers
+                if worker.node is self and worker.group in self.READING and not worker.is_finished
+            ]
+            self._was_read = not reading
+            for worker in reading:
+                with suppress(WorkerCancelled, WorkerFailed):
+                    await worker.wait()
+        if self.is_current:
+            await self.app.run_action(action, self)
 
     def store_changed(self) -> None:
         """Somebody else wrote to the store: read again, and leave the user where they are."""

@@ -42,6 +42,7 @@ class TrainingScreen(TabScreen):
     """Runs and adapters at the left, the one under the cursor at the right."""
 
     TAB = "training"
+    READING = ("runs", "adapters")
     KEYS: ClassVar[tuple[Key, ...]] = TRAINING
     NOTES = ("help.training",)
     BINDINGS: ClassVar[list[BindingType]] = bindings(TRAINING, "training")

@@ -196,7 +196,7 @@ async def settled(pilot: Pilot[None]) -> None:
     while True:
         await pilot.pause()
         working = [worker for worker in pilot.app.workers if not worker.is_finished]
-        if not working:
+        if not working and not pilot.app.keys_held:  # type: ignore[attr-defined]
             break
         for worker in working:
             with suppress(WorkerCancelled):

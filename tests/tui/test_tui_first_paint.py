@@ -14,8 +14,10 @@ from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.tui.app import StockApp
 
-HEAVY = ("torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock", "pyarrow",
-         "tomlkit", "textual_serve")
+# The palette names the actions of tabs whose code nobody has asked for yet.
+TABS = tuple(f"stockllm.tui.{tab}_screen" for tab in ("portfolio", "ledger", "training", "system"))
+HEAVY = (*TABS, "torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock",
+         "pyarrow", "tomlkit", "textual_serve")
 
 async def measure():
     home = Home(Path(sys.argv[1]))
@@ -26,7 +28,10 @@ async def measure():
         while app.screen.detail is None or app.screen.state is None:
             await pilot.pause()
         await pilot.pause()
-    heavy = [name for name in HEAVY if name in sys.modules]
+        await pilot.press("colon")
+        while not getattr(app.screen, "found", ()):
+            await pilot.pause()
+        heavy = [name for name in HEAVY if name in sys.modules]
     print(json.dumps({"painted": painted, "filled": time.process_time(), "heavy": heavy}))
 
 asyncio.run(measure())

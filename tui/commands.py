@@ -1,0 +1,60 @@
+"""What the palette offers: the actions of every tab, tabs, spans and lists, looks, companies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stockllm.tui.keys import COMMON, TAB_KEYS, Key
+from stockllm.tui.palette import Entry, company_entries
+from stockllm.tui.strings import TABLE
+from stockllm.tui.theme import LOOKS
+from stockllm.tui.top_bar import TABS
+
+if TYPE_CHECKING:
+    from stockllm.tui.app import StockApp
+    from stockllm.tui.tab_screen import TabScreen
+
+
+def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
+    """All there is to do, seen from ``screen``: what can be done there first, companies last."""
+    entries = [_action(key) for key in (*TAB_KEYS[screen.TAB], *COMMON) if key.name != "palette"]
+    entries += [
+        Entry("palette.tab", *TABLE[f"tab.{name}"], f"app.tab('{name}')", str(number), name)
+        for number, name in enumerate(TABS, 1)
+    ]
+    entries += screen.entries()
+    for tab in TABS:
+        if tab != screen.TAB:
+            entries += _elsewhere(app, tab)
+    entries += [
+        Entry("palette.look", *TABLE[f"look.{look}"], f"app.look('{look}')", "", look) for look in LOOKS
+    ]
+    entries += [
+        Entry("palette.look", *TABLE[f"charset.{charset}"], f"app.charset('{charset}')", "", charset)
+        for charset in ("blocks", "ascii")
+    ]
+    board = app.market.board
+    return entries + (company_entries(row.company for row in board.rows) if board else [])
+
+
+def _action(key: Key) -> Entry:
+    return Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, key.name)
+
+
+def _elsewhere(app: StockApp, tab: str) -> Iterator[Entry]:
+    """What can be done on a tab that is not shown. It says whose it is, and answers to the tab's name."""
+    # Where the focus is next is no matter for who is elsewhere.
+    found = [_action(key) for key in TAB_KEYS[tab] if key.action.startswith("screen.")]
+    if tab == app.market.TAB:
+        found += app.market.entries()
+    number = TABS.index(tab) + 1
+    for entry in found:
+        yield replace(
+            entry,
+            kind=f"tab.{tab}",
+            action=f"app.on_tab({tab!r}, {entry.action!r})",
+            key=f"{number} {entry.key}" if entry.key else "",
+            words="\n".join((entry.words, *TABLE[f"tab.{tab}"])),
+        )
