@@ -78,6 +78,12 @@ class ScoreStore:
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(forecast_scores)) or 0
 
+    def of(self, forecast: int) -> list[Score]:
+        """The scores of one forecast, in the order of its days."""
+        query = sa.select(forecast_scores).where(forecast_scores.c.forecast == forecast)
+        with self._database.read() as connection:
+            return [_score(row) for row in connection.execute(query.order_by(forecast_scores.c.day))]
+
     def open(self, last: date) -> Mapping[int, frozenset[int]]:
         """Forecast id -> the days it is scored on, of all from before ``last`` with days left to score."""
         scored = (

@@ -11,6 +11,7 @@ from textual.message import Message
 from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
+from stockllm.tui.ledger_detail import Said
 from stockllm.tui.portfolio_core import AccountPast, Portfolio, Ticket
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.train_options import Checked
@@ -130,6 +131,13 @@ class BandsLoaded(Message):
     """The bands of some forecasts, by id."""
 
     bands: dict[int, Band]
+
+
+@dataclass(eq=False)
+class SaidLoaded(Message):
+    """One forecast of the ledger, day by day."""
+
+    said: Said
 
 
 @dataclass(eq=False)

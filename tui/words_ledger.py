@@ -19,6 +19,34 @@ WORDS: dict[str, tuple[str, str]] = {
     "ledger.by.due": ("依到期日", "by due date"),
     "ledger.by.code": ("依代號", "by code"),
     "ledger.by.error": ("依誤差比", "by error"),
+    "detail.as_of": ("截至 {day}", "As of {day}"),
+    "detail.last": ("當時收盤 {price}", "close then {price}"),
+    "detail.paths": ("{count} 條路徑", "{count} paths"),
+    "detail.made": ("產生於 {at}", "made {at}"),
+    "detail.day": ("日期", "Day"),
+    "detail.median": ("中位數", "Median"),
+    "detail.open": ("預測的日子還沒有到。", "None of its days has come."),
+    "detail.inside": (
+        "{days} 天中有 {inside} 天落在 80% 區間內",
+        "{inside} of {days} days inside the 80% range",
+    ),
+    "detail.better": (
+        "誤差是單純預測的 {ratio} 倍，較好",
+        "{ratio} times the naive forecast's error: better",
+    ),
+    "detail.worse": (
+        "誤差是單純預測的 {ratio} 倍，沒有較好",
+        "{ratio} times the naive forecast's error: no better",
+    ),
+    "detail.known": (
+        "※ 預測產生時已有結果，不能證明什麼。",
+        "* Made when the outcome was known: it proves nothing.",
+    ),
+    "detail.seen": (
+        "※ 模型學過這些日子，不能證明什麼。",
+        "* The model was trained on these days: it proves nothing.",
+    ),
+    "detail.enter": ("Enter 在圖上與實際走勢比對。", "Enter holds it against what came, on the chart."),
     "curve.coverage": ("落在 80% 區間內的比例（應為 80%）", "Share inside the 80% range (80% is right)"),
     "curve.ratio": (
         "誤差 CRPS 與單純預測之比（低於 1 較好）",
