@@ -11,6 +11,7 @@ from stockllm.cli import exchange_accounts
 from stockllm.cli.arguments import day
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import StockllmError, UsageError
+from stockllm.trading.accounts import check_name
 
 if TYPE_CHECKING:
     from stockllm.trading.exchange import Advance
@@ -67,7 +68,7 @@ def open_exchange(
             f"--off-tick is refuse or round, not {off_tick!r}.",
             zh=f"--off-tick 為 refuse 或 round，而不是 {off_tick!r}。",
         )
-    exchange_accounts.check_name(name)
+    check_name(name)
     rules = Rules(hours, settlement, off_tick)  # type: ignore[arg-type]
     store, settings = open_store()
     with store:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
-from decimal import Decimal, InvalidOperation
 from getpass import GetPassWarning
 from typing import Any
 
 import typer
 
-from stockllm.cli.arguments import whole
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import UsageError
+from stockllm.trading.accounts import check_free, new_account, open_new
 
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
 _STDIN = typer.Option(
     False, "--password-stdin", help="Read the password from the first line of standard input."
 )
-_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,15 +30,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-def check_name(name: str) -> None:
-    """UsageError for a name that could not be typed everywhere."""
-    if not _NAMES.fullmatch(name):
-        raise UsageError(
-            f"{name[:70]!r} cannot be a name: use up to 64 letters, digits, dots, dashes, underscores and @.",
-            zh=f"{name[:70]!r} 不能當名稱：請用最多 64 個英文字母、數字、點、連字號、底線與 @。",
-        )
-
-
 def add(
     name: str = typer.Argument(..., help="The account's name."),
     exchange: str = typer.Option("live", "--exchange", metavar="NAME", help="Which exchange."),
@@ -53,30 +41,11 @@ def add(
     as_json: bool = _JSON,
 ) -> None:
     """Open an account; the live exchange is opened with its first one."""
-    from stockllm.trading.access import hash_password
-    from stockllm.trading.exchange import LIVE, Exchange, check_opening
-
-    check_name(name)
-    try:
-        part = Decimal(discount)
-    except InvalidOperation:
-        raise UsageError(f"'{discount}' is no discount: write a part such as 0.6.") from None
-    if not part.is_finite():
-        raise UsageError(f"'{discount}' is no discount: write a part such as 0.6.")
-    money = whole(cash, "TWD such as 100000000")
-    check_opening(money, part)  # before an exchange is opened for it
+    new = new_account(name, cash, discount)
     store, settings = open_store()
     with store:
-        with store.books.read() as books:
-            if books.account(name) is not None:
-                raise UsageError(
-                    f"There is an account {name!r} already: choose another name.",
-                    zh=f"已有名為 {name!r} 的帳戶：請換一個名稱。",
-                )
-            known = books.exchange(exchange) is not None
-        hashed = hash_password(_password(password_stdin, settings.language))
-        found = Exchange.open(store) if exchange == LIVE and not known else Exchange(store, exchange)
-        made = found.add_account(name, hashed, cash=money, discount=part)
+        check_free(store, name)  # before a password is asked for
+        made = open_new(store, new, _password(password_stdin, settings.language), exchange)
         if as_json:
             emit_json({"account": made.name, "exchange": exchange, "cash": made.cash})
             return
