@@ -94,7 +94,7 @@ def align(
         random_state=random_state,
     )
     store, settings = open_store()
-    with store, Terminal() as terminal:
+    with store, Terminal(language=settings.language) as terminal:
         wanted = [part for each in codes or [] for part in arguments.parts(each)]
         options = options.of(tuple(dict.fromkeys(store.resolve(part).code for part in wanted)))
         request: Any = None
@@ -120,8 +120,11 @@ def align(
             from stockllm.cli.windows import Counter
             from stockllm.forecaster.align_evaluate import before_after
 
-            say("stockllm: scoring the model before and after on later days")
-            figures = before_after(store, made.before, made.model, request, Counter())
+            scoring = text(
+                "以較晚的日子評分：之前與之後", "scoring before and after on later days", settings.language
+            )
+            say(f"stockllm: {scoring}")
+            figures = before_after(store, made.before, made.model, request, Counter(settings.language))
     if as_json:
         emit_json(
             {

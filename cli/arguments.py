@@ -39,11 +39,15 @@ def parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def whole(text: str, example: str) -> int:
-    """A whole number; UsageError, with how to write it, for anything else."""
+def whole(text: str, example: str, example_zh: str = "") -> int:
+    """A whole number; UsageError, with how to write it, for anything else.
+
+    ``example_zh`` is for an example that has words in it.
+    """
     try:
         return int(text)
     except ValueError:
         raise UsageError(
-            f"'{text}' is no whole number: write {example}.", zh=f"'{text}' 不是整數：請寫成 {example}。"
+            f"'{text}' is no whole number: write {example}.",
+            zh=f"'{text}' 不是整數：請寫成 {example_zh or example}。",
         ) from None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Trades printed; all of them are in --json and --report.
 SHOWN_TRADES = 10
 
+_KINDS_ZH = {"forecast": "個預測", "pair": "個配對", "trade": "筆交易"}
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -59,7 +61,7 @@ def backtest(
 
     _check_targets(report, outcome)
     first, last, style = arguments.day(start), arguments.day(end), arguments.style(prompt)
-    money = arguments.whole(cash, "TWD such as 100000000")
+    money = arguments.whole(cash, "TWD such as 100000000", "新臺幣金額，例如 100000000")
     store, settings = open_store()
     with store:
         request = Request(
@@ -76,14 +78,15 @@ def backtest(
             style,
             settlement,
         )
-        made = run(store, request, _Progress())
+        made = run(store, request, _Progress(settings.language))
         if report is not None:
             from stockllm.trading.backtest_report import write
 
             written = write(made, store, report, settings.language)
-            say(f"stockllm: the report is in {written[-1]}")
+            place = text(f"報告在 {written[-1]}", f"the report is in {written[-1]}", settings.language)
+            say(f"stockllm: {place}")
         if outcome is not None:
-            _export(of_backtest(store, made), outcome)
+            _export(of_backtest(store, made), outcome, settings.language)
         facts = document(made)
         if as_json:
             emit_json(facts)
@@ -106,7 +109,7 @@ def outcomes(
     with store:
         wanted = strategy or settings.trade.strategy
         needs_forecast(wanted)
-        _export(of_ledger(store, wanted), target)
+        _export(of_ledger(store, wanted), target, settings.language)
 
 
 def _check_targets(report: Path | None, outcome: Path | None) -> None:
@@ -122,7 +125,7 @@ def _check_targets(report: Path | None, outcome: Path | None) -> None:
         )
 
 
-def _export(lines: Iterable[dict[str, Any]], target: Path) -> None:
+def _export(lines: Iterable[dict[str, Any]], target: Path, language: str) -> None:
     from stockllm.trading.outcomes import write
 
     try:
@@ -132,8 +135,10 @@ def _export(lines: Iterable[dict[str, Any]], target: Path) -> None:
             f"{target} cannot be written ({error.strerror}): name another file.",
             zh=f"{target} 無法寫入（{error.strerror}）：請指定其他檔案。",
         ) from error
-    listed = ", ".join(f"{number} {kind}s" for kind, number in counts.items())
-    say(f"stockllm: {listed} are in {target}")
+    en = ", ".join(f"{number} {kind}s" for kind, number in counts.items())
+    zh = "、".join(f"{number} {_KINDS_ZH.get(kind, kind)}" for kind, number in counts.items())
+    words = text(f"{target} 中有 {zh}", f"{en} are in {target}", language)
+    say(f"stockllm: {words}")
 
 
 def _show(facts: dict[str, Any], language: str) -> None:
@@ -208,8 +213,12 @@ def _show(facts: dict[str, Any], language: str) -> None:
 class _Progress:
     """How far the forecasts are, on stderr, where somebody watches."""
 
+    def __init__(self, language: str) -> None:
+        self.language = language
+
     def __call__(self, what: str, done: int, total: int) -> None:
         import sys
 
         if what == "forecasts" and sys.stderr.isatty():
-            print(f"\r{what} {done}/{total} ", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+            name = text("預測", what, self.language)
+            print(f"\r{name} {done}/{total} ", end="\n" if done >= total else "", file=sys.stderr, flush=True)

@@ -39,13 +39,16 @@ def calibrate(
 
     first, last = arguments.day(start), arguments.day(end)
     if not model.is_dir():
-        raise UsageError(f"There is no folder {model}: pass that of a base model.")
+        raise UsageError(
+            f"There is no folder {model}: pass that of a base model.",
+            zh=f"沒有資料夾 {model}：請指定基礎模型的資料夾。",
+        )
     store, settings = open_store()
     with store:
         wanted = chosen(store, codes or [], [str(model)])
         request = Request(first, last, (str(model),), wanted, tuple(HORIZONS), paths, stride, seed)
         request.check()
-        progress = Counter()
+        progress = Counter(settings.language)
         made = fit(
             store, resolve_model(str(model), store.home), request,
             lambda done, total: progress(model.name, done, total),

@@ -63,7 +63,7 @@ def train(
     day = arguments.day(until) if until else None
     store, settings = open_store()
     language = settings.language
-    with store, Terminal() as terminal:
+    with store, Terminal(language=language) as terminal:
         last = day or store.bars.last_date()
         options = ClosesOptions(
             chosen(store, codes or [], ()),

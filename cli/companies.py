@@ -68,9 +68,13 @@ def _from_the_market(query: str) -> list[Company]:
     try:
         return [resolve(query)]
     except UnknownName as error:
-        nearest = ", ".join(f"{c.code} {c.name_zh} {c.name_en}" for c in error.nearest)
-        hint = f"the nearest are {nearest}" if nearest else "`stockllm companies` lists all that are known"
-        raise UnknownCompany(f"No company is called {query!r}; {hint}.") from error
+        nearest = [f"{c.code} {c.name_zh} {c.name_en}" for c in error.nearest]
+        en, zh = "`stockllm companies` lists all that are known", "已知的公司見 `stockllm companies`"
+        if nearest:
+            en, zh = f"the nearest are {', '.join(nearest)}", f"最接近的是 {'、'.join(nearest)}"
+        raise UnknownCompany(
+            f"No company is called {query!r}; {en}.", zh=f"沒有名為 {query!r} 的公司；{zh}。"
+        ) from error
 
 
 def _document(company: Company) -> dict[str, Any]:

@@ -88,7 +88,11 @@ def build(
             language=language or settings.language, prompt=style, windows=asked, horizon=horizon,
             most=most, tokenizer=tokenizer, price_per_million=price, epochs=epochs,
         )  # fmt: skip
-        card = write(store, request.of(chosen(store, codes or [], ())), say)
+        card = write(
+            store,
+            request.of(chosen(store, codes or [], ())),
+            lambda words: say(words.sentence(settings.language)),
+        )
     if as_json:
         emit_json(card.document())
         return

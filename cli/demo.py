@@ -43,7 +43,7 @@ def demo(
     if created:
         market = simulate(last, sessions, seed)
         if home.store.exists():
-            _make_room(home)
+            _make_room(home, language)
         write(market, home)
     document = _describe(home) | {"created": created}
     if not created and (end or (sessions, seed) != (DEFAULT_SESSIONS, DEFAULT_SEED)):
@@ -119,7 +119,7 @@ def _demo_home() -> Home:
     return Home.locate(demo=True)
 
 
-def _make_room(home: Home) -> None:
+def _make_room(home: Home, language: str) -> None:
     """See that the store about to be replaced is a demo's; one that cannot be opened is moved aside."""
     from stockllm.data.errors import StoreError
     from stockllm.data.store import Store
@@ -128,7 +128,8 @@ def _make_room(home: Home) -> None:
         store = Store.open(home, create=False)
     except StoreError as error:
         aside = home.store.with_suffix(".unreadable")
-        say(f"{error} The file is now {aside.name}.")
+        moved = text(f"檔案已改名為 {aside.name}。", f" The file is now {aside.name}.", language)
+        say(error.sentence(language) + moved)
         home.store.replace(aside)
         return
     with store:

@@ -45,7 +45,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     """Examine Python, torch, the terminal, the store and the models; exit 1 if something is broken."""
     from stockllm.data.errors import StockllmError
     from stockllm.data.paths import Home
-    from stockllm.data.settings import Settings
+    from stockllm.data.settings import Settings, spoken
 
     home = Home.locate()
     broken: list[Finding] = []
@@ -53,7 +53,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     try:
         language = Settings.load(home).language
     except StockllmError as error:  # the very thing a doctor is asked about
-        broken.append(Finding("settings", "bad", str(error)))
+        broken.append(Finding("settings", "bad", error.sentence(spoken())))
     findings = broken + _examine(home, language)
     simulated = _is_simulated(home)
     if as_json:
@@ -112,7 +112,9 @@ def _torch(word: Word) -> Finding:
         name = torch.cuda.get_device_name(0)
         bf16 = word("有", "yes") if torch.cuda.is_bf16_supported() else word("無", "no")
         return Finding("torch", "ok", f"{torch.__version__} · CUDA {name} · bf16 {bf16}")
-    cpu = f"CPU {torch.backends.cpu.get_cpu_capability()} · {torch.get_num_threads()} threads"
+    cpu = f"CPU {torch.backends.cpu.get_cpu_capability()} · {torch.get_num_threads()} " + word(
+        "條執行緒", "threads"
+    )
     return Finding(
         "torch",
         "ok",
@@ -279,7 +281,7 @@ def _store(home: Home, word: Word) -> Finding:
             bars, companies, last = store.bars.count(), len(store.bars.codes()), store.bars.last_date()
             kind = word("模擬", "SIMULATED") if store.simulated else word("真實", "real")
     except StoreError as error:
-        return Finding("store", "bad", str(error))
+        return Finding("store", "bad", word(error.sentence("zh"), str(error)))
     size = f"{home.store.stat().st_size / 2**20:.1f} MB"
     counts = word(f"{companies} 家 {bars} 筆，至 {last}", f"{companies} companies, {bars} bars, up to {last}")
     advice = "" if bars else word("stockllm import 檔案", "stockllm import PATH")
@@ -293,7 +295,8 @@ def _base_model(word: Word) -> Finding:
     try:
         folder = base_model_dir()
     except ModelUnavailable as error:
-        return Finding("base-model", "bad", str(error), word("請重新安裝 stockllm", "install stockllm again"))
+        detail = word(error.sentence("zh"), str(error))
+        return Finding("base-model", "bad", detail, word("請重新安裝 stockllm", "install stockllm again"))
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return Finding("base-model", "ok", f"sha256 {weights_hash(folder)[:16]}… · {size / 2**20:.1f} MB")
 

@@ -62,7 +62,7 @@ def evaluate(
     report: Path | None = typer.Option(None, "--report", metavar="DIR", help="Write table and plots there."),
 ) -> None:
     """Forecast every evening of a past period with each model, and score them side by side."""
-    from stockllm.cli.windows import Counter, chosen
+    from stockllm.cli.windows import Counter, chosen, warn_seen
     from stockllm.forecaster.cases import Request
     from stockllm.forecaster.evaluate import document
     from stockllm.forecaster.evaluate import evaluate as run
@@ -78,22 +78,29 @@ def evaluate(
         named = tuple(arguments.parts(models))
         wanted = chosen(store, [*(codes or []), *(more or [])], named)
         request = Request(first, last, named, wanted, horizons, paths, stride, seed, style, force)
-        made = run(store, request, Counter())
+        made = run(store, request, Counter(settings.language))
+    language = settings.language
     for reason in made.cases.left_out[:3]:
-        say(f"stockllm: left out: {reason}")
-    if len(made.cases.left_out) > 3:
-        say(f"stockllm: {len(made.cases.left_out) - 3} more companies have too few days.")
-    _warn(made)
+        out = text(f"略過：{reason.zh}", f"left out: {reason}", language)
+        say(f"stockllm: {out}")
+    if (left := len(made.cases.left_out) - 3) > 0:
+        rest = text(
+            f"另有 {left} 家公司的交易日太少。", f"{left} more companies have too few days.", language
+        )
+        say(f"stockllm: {rest}")
+    for name, seen in made.seen.items():
+        warn_seen(name, seen, "its figures are marked as seen", "其成績標為「見過」", language)
     if report is not None:
         from stockllm.forecaster.evaluate_report import write
 
         written = write(made, report)
-        say(f"stockllm: the report is in {written[-1]}")
+        place = text(f"報告在 {written[-1]}", f"the report is in {written[-1]}", language)
+        say(f"stockllm: {place}")
     if as_json:
         emit_json(document(made))
         return
-    banner(made.simulated, settings.language)
-    _show(made, document(made), settings.language)
+    banner(made.simulated, language)
+    _show(made, document(made), language)
 
 
 def _show(made: Evaluation, facts: dict[str, Any], language: str) -> None:
@@ -133,11 +140,3 @@ def _show(made: Evaluation, facts: dict[str, Any], language: str) -> None:
             language,
         )
     )
-
-
-def _warn(made: Evaluation) -> None:
-    for name, seen in made.seen.items():
-        if seen:
-            say(f"stockllm: {name} was trained on days of this period: its figures are marked as seen.")
-        elif seen is None:
-            say(f"stockllm: nothing says until when {name} was trained: it may have seen the period.")

@@ -11,6 +11,7 @@ import typer
 from stockllm.cli import arguments
 from stockllm.cli.output import banner, counter, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
+from stockllm.data.sentences import Sentence
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, PromptStyle
@@ -54,7 +55,7 @@ def forecast(
     with store:
         if as_json:
             banner(store.simulated, settings.language, err=True)  # the warnings below are of it too
-        codes = _codes(store, companies or [], everything, style, day)
+        codes = _codes(store, companies or [], everything, style, day, settings.language)
         if chart is not None and len(codes) != 1:
             raise UsageError(
                 f"--chart draws one company, and {len(codes)} were asked for: name one.",
@@ -64,7 +65,7 @@ def forecast(
             from stockllm.forecaster.chart import check_target
 
             check_target(chart)  # before anything is sampled and frozen
-        entries = _forecast(store, codes, horizon, paths, model or settings.model, style, seed, day)
+        entries = _forecast(store, settings, codes, horizon, paths, model, style, seed, day)
         if chart is not None:
             _draw(store, settings, entries[0], chart)
         simulated = store.simulated
@@ -88,7 +89,12 @@ def forecast(
 
 
 def _codes(
-    store: Store, queries: list[str], everything: bool, prompt: PromptStyle, as_of: date | None
+    store: Store,
+    queries: list[str],
+    everything: bool,
+    prompt: PromptStyle,
+    as_of: date | None,
+    language: str,
 ) -> list[str]:
     """The companies asked for, each once; of all, those that have prices enough."""
     if not everything:
@@ -101,12 +107,14 @@ def _codes(
             "No company has enough prices to forecast: bring some in with 'stockllm import PATH'.",
             zh="沒有公司的股價足以預測：請用 'stockllm import PATH' 匯入。",
         )
-    _tell([f"left out: {reason}" for reason in why_not])
+    left_out = [Sentence(f"left out: {reason}", zh=f"略過：{reason.zh}") for reason in why_not]
+    _tell(left_out, language)
     return codes
 
 
 def _forecast(
     store: Store,
+    settings: Settings,
     codes: list[str],
     horizon: int,
     paths: int,
@@ -118,16 +126,16 @@ def _forecast(
     from stockllm.forecaster.forecast import forecast as make
 
     entries = make(
-        store, codes, horizon=horizon, paths=paths, model=model, prompt=prompt, seed=seed, as_of=as_of,
-        progress=counter,
+        store, codes, horizon=horizon, paths=paths, model=model or settings.model, prompt=prompt, seed=seed,
+        as_of=as_of, progress=counter,
     )  # fmt: skip
-    _tell(list(dict.fromkeys(warning for entry in entries for warning in entry.warnings)))
+    _tell(list(dict.fromkeys(warning for entry in entries for warning in entry.warnings)), settings.language)
     if as_of is None and not store.simulated:
-        _tell(_not_whole(store, entries))
+        _tell(_not_whole(store, entries), settings.language)
     return entries
 
 
-def _not_whole(store: Store, entries: list[LedgerEntry]) -> list[str]:
+def _not_whole(store: Store, entries: list[LedgerEntry]) -> list[Sentence]:
     """Of companies whose data are stale or have a hole: what is missing, and where the forecast starts.
 
     Data that ended long ago have their own warning.
@@ -142,15 +150,22 @@ def _not_whole(store: Store, entries: list[LedgerEntry]) -> list[str]:
         e.forecast.code: e.forecast.as_of for e in entries if now.date() - e.forecast.as_of <= STALE_AFTER
     }
     _, unfit = fit(store, [store.company(code) for code in starts], now)
-    return [f"{one.note[1]}; the forecast goes on from {starts[one.company.code]}." for one in unfit]
+    return [
+        Sentence(
+            f"{one.note[1]}; the forecast goes on from {starts[one.company.code]}.",
+            zh=f"{one.note[0]}；預測從 {starts[one.company.code]} 開始。",
+        )
+        for one in unfit
+    ]
 
 
-def _tell(sentences: list[str]) -> None:
+def _tell(sentences: list[Sentence], language: str) -> None:
     """The first few of many sentences of a kind, and how many more there are."""
     for sentence in sentences[:3]:
-        say(f"stockllm: {sentence}")
-    if len(sentences) > 3:
-        say(f"stockllm: and {len(sentences) - 3} more like these.")
+        say(f"stockllm: {sentence.sentence(language)}")
+    if (more := len(sentences) - 3) > 0:
+        rest = text(f"類似的還有 {more} 句。", f"and {more} more like these.", language)
+        say(f"stockllm: {rest}")
 
 
 def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:
@@ -166,7 +181,8 @@ def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) ->
         simulated=made.simulated,
         up_colour=settings.up_colour,
     )
-    say(f"stockllm: the chart is in {written}")
+    place = text(f"圖在 {written}", f"the chart is in {written}", settings.language)
+    say(f"stockllm: {place}")
 
 
 def _show_days(entry: LedgerEntry, name: str, language: str) -> None:

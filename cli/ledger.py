@@ -85,7 +85,7 @@ def show_record(
             if not model or model == model_name(row.model, row.adapter)
         ]
         if model and not rows:
-            raise UsageError(_no_such_model(store, model, wanted))
+            raise _no_such_model(store, model, wanted)
         names = sorted({model_name(row.model, row.adapter) for row in rows})
         records = {name: record(store, wanted, name) for name in names}
         whole = record(store, wanted, model or None)
@@ -121,10 +121,15 @@ def model_name(model: str, adapter: str | None) -> str:
     return model if adapter is None else f"{model}+{adapter}"
 
 
-def _no_such_model(store: Store, model: str, code: str | None) -> str:
-    there = {model_name(row.model, row.adapter) for row in store.ledger.list(code, limit=1_000_000)}
-    known = f"it has {', '.join(sorted(there))}" if there else "make one with 'stockllm forecast'"
-    return f"The ledger holds no forecast of {model}: {known}."
+def _no_such_model(store: Store, model: str, code: str | None) -> UsageError:
+    rows = store.ledger.list(code, limit=1_000_000)
+    there = sorted({model_name(row.model, row.adapter) for row in rows})
+    en, zh = "make one with 'stockllm forecast'", "請用 'stockllm forecast' 產生"
+    if there:
+        en, zh = f"it has {', '.join(there)}", f"有的是 {'、'.join(there)}"
+    return UsageError(
+        f"The ledger holds no forecast of {model}: {en}.", zh=f"帳本沒有 {model} 的預測：{zh}。"
+    )
 
 
 def _document(store: Store, row: LedgerRow, days: Sequence[ScoredDay]) -> dict[str, Any]:

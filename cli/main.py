@@ -115,7 +115,14 @@ class _OneSentence(TyperGroup):
         except BrokenPipeError:
             sys.exit(_quiet_pipe())
         except typer.Abort:
-            _fail("The input ended before the question was answered; run it again and answer it.", 1)
+            from stockllm.data.settings import spoken
+
+            sentence = text(
+                "還沒回答問題，輸入就結束了；請再執行一次並回答。",
+                "The input ended before the question was answered; run it again and answer it.",
+                spoken(),
+            )
+            _fail(sentence, 1)
         except StockllmError as error:
             from stockllm.data.settings import spoken
 

@@ -54,6 +54,7 @@ def quality(
         return
     from dataclasses import replace
 
+    from stockllm.cli.windows import warn_seen
     from stockllm.forecaster.models import resolve_model
     from stockllm.forecaster.quality import Ask, document, measure
     from stockllm.forecaster.ratings import ROWS, write_sheet
@@ -84,13 +85,15 @@ def quality(
         if sheet is not None:  # enough of each task to fill the sheet
             ask = replace(ask, count=max(count, ROWS))
         made = measure(store, ref, ask, counter)
-    if made.seen:
-        say(f"stockllm: {made.model} was trained on days of this period: its figures are no test of it.")
-    elif made.seen is None:
-        say(f"stockllm: nothing says until when {made.model} was trained: it may have seen the period.")
+    warn_seen(made.model, made.seen, "its figures are no test of it", "其數字不算檢驗", settings.language)
     if sheet is not None:
         written = write_sheet(made, sheet)
-        say(f"stockllm: {written} answers to rate from 1 to 5 are in {sheet}")
+        sheets = text(
+            f"{written} 個回答待評 1 到 5 分，在 {sheet}",
+            f"{written} answers to rate from 1 to 5 are in {sheet}",
+            settings.language,
+        )
+        say(f"stockllm: {sheets}")
     if as_json:
         emit_json(document(made))
         return

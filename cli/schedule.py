@@ -143,7 +143,8 @@ def status(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     hosts = [*([f"{host.who} ({host.pid})"] if host else []), *kinds]
     listed = ", ".join(hosts) or text("無", "nobody", language)
     show(text(f"排程由：{listed}", f"Hosted by: {listed}", language))
-    show(text(f"下次更新：{_clock(following)}", f"Next refresh: {_clock(following)}", language) + " (Taipei)")
+    following_at = _clock(following)
+    show(text(f"下次更新：{following_at}（臺北）", f"Next refresh: {following_at} (Taipei)", language))
     if behind:
         show(
             text(

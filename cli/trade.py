@@ -196,27 +196,34 @@ def cancel(
             "Name the orders to cancel by their ids, or pass --all; not both and not neither.",
             zh="請以編號指定要取消的委託，或用 --all：不能兩者都要，也不能都不要。",
         )
-    wanted = [arguments.whole(each, "an order's id, as 'stockllm orders' lists them") for each in ids or []]
+    wanted = [
+        arguments.whole(
+            each, "an order's id, as 'stockllm orders' lists them", "'stockllm orders' 所列的編號"
+        )
+        for each in ids or []
+    ]
     store, settings = open_store()
     with store:
         mine = live.open_account(store, settings, broker, account)
         if everything:
             wanted = [order.id for order in mine.broker.orders() if order.state == "open"]
         done: list[Placed] = []
-        refused: list[str] = []
+        refused: list[OrderRefused] = []
         for id in dict.fromkeys(wanted):
             try:
                 done.append(mine.broker.cancel(id))
             except OrderRefused as error:
-                refused.append(str(error))
+                refused.append(error)
         if as_json:
-            emit_json({"cancelled": [_order_document(order) for order in done], "refused": refused})
+            cancelled = [_order_document(order) for order in done]
+            emit_json({"cancelled": cancelled, "refused": [str(error) for error in refused]})
         elif done or not refused:
             banner(store.simulated, settings.language)
             _show_orders(done, settings.language)
     if refused:
-        more = f" ({len(refused) - 1} more like this.)" if len(refused) > 1 else ""
-        raise StockllmError(refused[0] + more)
+        first, left = refused[0], len(refused) - 1
+        more = (f" ({left} more like this.)", f"（類似的還有 {left} 筆。）") if left else ("", "")
+        raise StockllmError(str(first) + more[0], zh=first.sentence("zh") + more[1])
 
 
 def _settle(mine: Account, told: str) -> None:
@@ -235,7 +242,8 @@ def _settle(mine: Account, told: str) -> None:
             zh="本地交易所知道委託的結果：--settle 是給 ncku 用的。",
         )
     mine.broker.settle(
-        arguments.whole(id, "an order's id before the =, as in 7=filled"), cast("SentState", state)
+        arguments.whole(id, "an order's id before the =, as in 7=filled", "編號=結果，例如 7=filled"),
+        cast("SentState", state),
     )
 
 

@@ -137,7 +137,7 @@ def train(
     from stockllm.forecaster.train import train as fine_tune
     from stockllm.forecaster.windows import parse_tasks
 
-    with _store(data_dir) as (store, settings), Terminal() as terminal:
+    with _store(data_dir) as (store, settings), Terminal(language=settings.language) as terminal:
         language = settings.language
 
         def listen(event: TrainEvent) -> None:
@@ -191,7 +191,7 @@ def train(
             chosen = f"{options.base}, --method {options.method}, --batch-size {options.batch_size}"
             say(text(f"預設組合 {options.preset}：{chosen}", f"Preset {options.preset}: {chosen}", language))
         if data_dir is not None:
-            _import(store, data_dir, company_list_file)
+            _import(store, data_dir, company_list_file, language)
         companies = _companies(store, company_list_file, choose_stock, options, language)
         options = replace(options, codes=tuple(company.code for company in companies))
         _show_result(fine_tune(store, options, listen), language)
@@ -213,7 +213,7 @@ def _companies(
         split = split_of(store, options.tasks, since=options.since, validation_from=options.validation_from)
         choice = choose_stocks(store, choose, options.random_state, split.train_end)
         if choice.shortfall:
-            say(choice.shortfall)
+            say(choice.shortfall.sentence(language))
         banner(store.simulated, language)
         for zh, en, side in (("買點", "Buy points", choice.buys), ("賣點", "Sell points", choice.sells)):
             names = "、".join(f"{company.code} {company.name_zh}" for company in side) or "—"
@@ -240,7 +240,7 @@ def _store(data_dir: Path | None) -> Iterator[tuple[Store, Settings]]:
         yield store, settings
 
 
-def _import(store: Store, folder: Path, company_list: Path | None) -> None:
+def _import(store: Store, folder: Path, company_list: Path | None, language: str) -> None:
     from stockllm.collectors.company_list import check_company_list
     from stockllm.collectors.imports import import_path
     from stockllm.data.errors import ImportFailed
@@ -254,9 +254,13 @@ def _import(store: Store, folder: Path, company_list: Path | None) -> None:
         check_company_list(company_list, store, folder)
     reports = import_path(store, folder)
     counts = {key: sum(getattr(r, key) for r in reports) for key in ("accepted", "unchanged", "quarantined")}
+    new, known, apart = (f"{counts[key]:,}" for key in ("accepted", "unchanged", "quarantined"))
     say(
-        f"Imported {folder}: {counts['accepted']:,} rows accepted, {counts['unchanged']:,} unchanged, "
-        f"{counts['quarantined']:,} quarantined."
+        text(
+            f"已匯入 {folder}：接受 {new} 筆，不變 {known} 筆，隔離 {apart} 筆。",
+            f"Imported {folder}: {new} rows accepted, {known} unchanged, {apart} quarantined.",
+            language,
+        )
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stockllm.cli import arguments
-from stockllm.cli.output import say
+from stockllm.cli.output import say, text
 from stockllm.data.errors import NotEnoughHistory
 
 if TYPE_CHECKING:
@@ -61,11 +61,30 @@ def _held_out(store: Store, models: Sequence[str]) -> list[str]:
     return sorted(held)
 
 
+def warn_seen(model: str, seen: bool | None, en: str, zh: str, language: str) -> None:
+    """Say that a model has read days of the period (and what follows from it), or that nobody knows."""
+    if seen:
+        words = text(
+            f"{model} 的訓練資料含有這段期間的日子：{zh}。",
+            f"{model} was trained on days of this period: {en}.",
+            language,
+        )
+    elif seen is None:
+        words = text(
+            f"沒有紀錄說明 {model} 訓練到哪一天：它可能讀過這段期間。",
+            f"nothing says until when {model} was trained: it may have seen the period.",
+            language,
+        )
+    else:
+        return
+    say(f"stockllm: {words}")
+
+
 class Counter:
     """How far each model is, on stderr: a counter for a terminal, a line a model otherwise."""
 
-    def __init__(self) -> None:
-        self.model = ""
+    def __init__(self, language: str) -> None:
+        self.model, self.language = "", language
 
     def __call__(self, model: str, done: int, total: int) -> None:
         import sys
@@ -75,5 +94,6 @@ class Counter:
                 f"\r{model} {done}/{total} ", end="\n" if done >= total else "", file=sys.stderr, flush=True
             )
         elif model != self.model:
-            say(f"stockllm: {model}, {total} windows")
+            windows = text(f"{model}，{total} 個視窗", f"{model}, {total} windows", self.language)
+            say(f"stockllm: {windows}")
         self.model = model

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster import cards
 from stockllm.forecaster.align_evaluate import refuse_read
 from stockllm.forecaster.align_models import (
@@ -125,7 +126,7 @@ def align(
         policy = policy_of(ref, options)
         lesson = _lesson(outcomes, options, policy)
         for sentence in _sentences(outcomes, lesson, options):
-            tell(TrainEvent("preparing", steps=options.max_steps, text=sentence))
+            tell(TrainEvent("preparing", steps=options.max_steps, text=sentence, text_zh=sentence.zh))
         reward = _reward(home, outcomes, options)
         trainer = trl.build(policy, folder, options, lesson.rows, lesson.longest, reward, lesson.held)
         history = trl.fit(trainer, tell, stop)
@@ -141,7 +142,7 @@ def align(
         card = _save(
             trainer, policy, place, ref, start_card, outcomes, last, lesson, options, history, store.simulated
         )
-    tell(TrainEvent("finished", text=f"The adapter {name} is ready."))
+    tell(TrainEvent("finished", text=f"The adapter {name} is ready.", text_zh=f"轉接器 {name} 已完成。"))
     base = base_name(ref)
     return Aligned(
         name, place, options.model, "" if options.method == "reward" else f"{base}+{name}", card, figures
@@ -265,26 +266,42 @@ def _reward(home: Home, outcomes: Outcomes, options: AlignOptions) -> Any:
     return [OutcomeReward(outcomes.found, options.prompt, format_alone=True), judge]
 
 
-def _sentences(outcomes: Outcomes, lesson: _Lesson, options: AlignOptions) -> Iterator[str]:
+def _sentences(outcomes: Outcomes, lesson: _Lesson, options: AlignOptions) -> Iterator[Sentence]:
     """What the user should know before the first step."""
-    used = "windows" if options.method == "grpo" else "pairs"
-    yield (
-        f"{lesson.used:,} {used} from {len(outcomes.found):,} of the ledger's {outcomes.entries:,} "
-        f"forecasts, outcomes up to {outcomes.last_day}."
+    used, used_zh = ("windows", "視窗") if options.method == "grpo" else ("pairs", "配對")
+    found = len(outcomes.found)
+    yield Sentence(
+        f"{lesson.used:,} {used} from {found:,} of the ledger's {outcomes.entries:,} forecasts, outcomes up "
+        f"to {outcomes.last_day}.",
+        zh=f"帳本 {outcomes.entries:,} 次預測中取 {found:,} 次，得 {lesson.used:,} 個{used_zh}，"
+        f"結果讀到 {outcomes.last_day}。",
     )
     if outcomes.waiting:
-        yield f"{outcomes.waiting:,} forecasts wait for days or scores."
+        yield Sentence(
+            f"{outcomes.waiting:,} forecasts wait for days or scores.",
+            zh=f"{outcomes.waiting:,} 次預測尚未到期或尚未評分。",
+        )
     if outcomes.changed:
-        yield f"{outcomes.changed:,} forecasts were made from bars that are others now and are left out."
+        yield Sentence(
+            f"{outcomes.changed:,} forecasts were made from bars that are others now and are left out.",
+            zh=f"{outcomes.changed:,} 次預測所依據的 K 線後來有變動，予以略過。",
+        )
     if lesson.too_close:
-        yield f"{lesson.too_close:,} forecasts have no path that is worse by {options.margin:g} usual moves."
+        yield Sentence(
+            f"{lesson.too_close:,} forecasts have no path that is worse by {options.margin:g} usual moves.",
+            zh=f"{lesson.too_close:,} 次預測沒有差到 {options.margin:g} 個平常波動的路徑。",
+        )
     if lesson.too_long:
-        yield f"{lesson.too_long:,} examples are longer than --max-seq-length and are left out."
+        yield Sentence(
+            f"{lesson.too_long:,} examples are longer than --max-seq-length and are left out.",
+            zh=f"{lesson.too_long:,} 個樣本長度超過 --max-seq-length，予以略過。",
+        )
     seen = sum(outcome.seen for outcome in outcomes.found)
     if seen:
-        yield (
+        yield Sentence(
             f"{seen:,} forecasts were made by a model that had been trained on their days: what it learns "
-            "from them says little about days to come."
+            "from them says little about days to come.",
+            zh=f"{seen:,} 次預測出自訓練時讀過那些日子的模型：從中所學對未來的日子說明不了什麼。",
         )
 
 

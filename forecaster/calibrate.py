@@ -97,11 +97,15 @@ def calibrate(
     :raises NotEnoughHistory: no company with enough days.
     """
     if not isinstance(ref.base, Path) or ref.adapter is not None:
-        raise UsageError("Only a base model in a folder can be calibrated: pass that folder as --model.")
+        raise UsageError(
+            "Only a base model in a folder can be calibrated: pass that folder as --model.",
+            zh="只有放在資料夾裡的基礎模型可以校準：請以 --model 指定該資料夾。",
+        )
     limit = cutoff(ModelRef(ref.name, ref.base), simulated=store.simulated, calibrated=False)
     if limit.seen(request.start):
         raise UsageError(
-            f"{ref.name} was trained on days up to {limit.day}: calibrate it on a period after that."
+            f"{ref.name} was trained on days up to {limit.day}: calibrate it on a period after that.",
+            zh=f"{ref.name} 的訓練資料到 {limit.day} 為止：請用之後的期間校準。",
         )
     sampler = sampler_for(ref, until=request.start, market=lambda _: (), calibrated=False)
     wanted = [

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle, Series
+from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.forecast import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
@@ -98,7 +99,7 @@ class Cases:
     origins: Ints
     closes: Floats
     scales: Floats
-    left_out: tuple[str, ...]
+    left_out: tuple[Sentence, ...]
 
 
 def trained_until(store: Store, request: Request) -> date:
@@ -127,8 +128,12 @@ def gather(store: Store, request: Request) -> Cases:
         indices = range(first, len(series) - min(request.horizons))
         if not indices:
             left_out.append(
-                f"{label(company)} has no day from {request.start} to {request.end} "
-                f"with the {WARM_UP + 1} before it that a forecast reads."
+                Sentence(
+                    f"{label(company)} has no day from {request.start} to {request.end} "
+                    f"with the {WARM_UP + 1} before it that a forecast reads.",
+                    zh=f"{label(company)} 在 {request.start} 至 {request.end} 之間，沒有一天之前有預測要讀的 "
+                    f"{WARM_UP + 1} 個交易日。",
+                )
             )
         found += [(company, series, index) for index in indices]
     if not found:
@@ -154,7 +159,7 @@ def _cases(
     found: Sequence[tuple[Company, Series, int]],
     request: Request,
     calendar: TradingCalendar,
-    left_out: tuple[str, ...],
+    left_out: tuple[Sentence, ...],
 ) -> Cases:
     longest = max(request.horizons)
     shape = (len(found), len(request.horizons))

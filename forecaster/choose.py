@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster.four_points import buy_or_sell
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Choice:
 
     buys: list[Company]
     sells: list[Company]
-    shortfall: str | None = None
+    shortfall: Sentence | None = None
 
     @property
     def companies(self) -> list[Company]:
@@ -57,13 +58,17 @@ def choose_stocks(store: Store, n: int, seed: int, as_of: date | None = None) ->
             sides[side].append(code)
     draw = random.Random(seed)
     chosen = {side: sorted(draw.sample(have, min(n, len(have)))) for side, have in sides.items()}
-    short = [
-        f"{len(chosen[side])} of {n} with a {side} point" for side in ("buy", "sell") if len(chosen[side]) < n
-    ]
+    short = [side for side in ("buy", "sell") if len(chosen[side]) < n]
+    en = " and ".join(f"{len(chosen[side])} of {n} with a {side} point" for side in short)
+    names = {"buy": "買點", "sell": "賣點"}
+    zh = "、".join(f"{len(chosen[side])} 家有{names[side]}（要求 {n} 家）" for side in short)
     return Choice(
         buys=[store.company(code) for code in chosen["buy"]],
         sells=[store.company(code) for code in chosen["sell"]],
-        shortfall=f"Among the {len(codes)} companies with prices only {' and '.join(short)} could be chosen."
+        shortfall=Sentence(
+            f"Among the {len(codes)} companies with prices only {en} could be chosen.",
+            zh=f"{len(codes)} 家有股價的公司中只選得到 {zh}。",
+        )
         if short
         else None,
     )

@@ -116,7 +116,8 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
         rows = _rows(tokenizer, model, texts["texts"])
         if begun is None:
             _begin(work, texts)
-        tell(TrainEvent("preparing", steps=options.max_steps, text=f"{len(rows):,} windows of closes."))
+        there = f"{len(rows):,} windows of closes.", f"{len(rows):,} 個收盤價視窗。"
+        tell(TrainEvent("preparing", steps=options.max_steps, text=there[0], text_zh=there[1]))
         losses = _fit(model, tokenizer, rows, work, options, tell, stop)
         part = work / "model"
         shutil.rmtree(part, ignore_errors=True)
@@ -144,7 +145,8 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
         write_card(part, card)
         os.replace(part, place)
         shutil.rmtree(work, ignore_errors=True)
-    tell(TrainEvent("finished", text=f"The model of closes {options.name} is ready."))
+    ready = f"The model of closes {options.name} is ready.", f"收盤價模型 {options.name} 已完成。"
+    tell(TrainEvent("finished", text=ready[0], text_zh=ready[1]))
     return read_card(place)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, StoreError, UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster import dataset_card as cards
 from stockllm.forecaster.dataset_formats import OPENAI_LONGEST, Layout, refuse_faults, row
 from stockllm.forecaster.dataset_tasks import Item, Kind, Place, Questions
@@ -118,7 +119,7 @@ class _Drawn:
 
 
 def build(
-    store: Store, request: DatasetRequest, progress: Callable[[str], None] = lambda _: None
+    store: Store, request: DatasetRequest, progress: Callable[[Sentence], None] = lambda _: None
 ) -> cards.DatasetCard:
     """Write ``request.out`` and give its card.
 
@@ -139,7 +140,10 @@ def build(
     leakage = cards.leaks(parts, days, questions.embargo)
     for pair in leakage:
         if not pair["ok"]:  # the ranges were kept apart, so this is a fault of ours
-            raise StockllmError(f"{pair['between']} would share days or examples; please report this.")
+            raise StockllmError(
+                f"{pair['between']} would share days or examples; please report this.",
+                zh=f"{pair['between'].replace(' and ', ' 與 ')} 會共用日子或樣本；請回報這個問題。",
+            )
     measure, tokenizer = _measure(request.tokenizer)
     written = {name: [row(item.example, request.layout) for item in items] for name, items in parts.items()}
     for name, rows in written.items():
@@ -150,7 +154,7 @@ def build(
         part.mkdir(parents=True)
         splits = {}
         for name, rows in written.items():
-            progress(f"{name}: {len(rows):,} examples")
+            progress(Sentence(f"{name}: {len(rows):,} examples", zh=f"{name}：{len(rows):,} 筆"))
             file = part / f"{name}.jsonl"
             file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
             splits[name] = _card(file, drawn[name], ranges[name], measure)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import ModelUnavailable, UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster import methods
 from stockllm.forecaster.methods import TARGETS, LoraOptions
 from stockllm.forecaster.presets import out_of_memory
@@ -88,7 +89,7 @@ def refuse_quantised(load_in_4bit: bool, load_in_8bit: bool, method: str = "lora
         )
 
 
-def optimiser(wanted: str) -> tuple[str, str]:
+def optimiser(wanted: str) -> tuple[str, Sentence | None]:
     """The optimiser to use here, and a sentence where it is not the one that was asked for.
 
     The 8-bit and paged optimisers keep their state in CUDA kernels of bitsandbytes.
@@ -101,10 +102,13 @@ def optimiser(wanted: str) -> tuple[str, str]:
             zh=f"沒有名為 {wanted!r} 的最佳化器：常用的是 adamw_torch 與 adamw_8bit。",
         )
     if not ("8bit" in wanted or "paged" in wanted):
-        return wanted, ""
+        return wanted, None
     if _cuda() and find_spec("bitsandbytes") is not None:
-        return wanted, ""
-    return "adamw_torch", f"{wanted} needs CUDA and bitsandbytes; training with adamw_torch instead."
+        return wanted, None
+    return "adamw_torch", Sentence(
+        f"{wanted} needs CUDA and bitsandbytes; training with adamw_torch instead.",
+        zh=f"{wanted} 需要 CUDA 與 bitsandbytes；改用 adamw_torch 訓練。",
+    )
 
 
 def load(engine: Engine, base: str | Path, lora: LoraOptions) -> Loaded:

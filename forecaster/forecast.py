@@ -12,6 +12,7 @@ import numpy as np
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PathForecast, PromptStyle, Series
+from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.cutoffs import cutoff
@@ -38,7 +39,7 @@ class LedgerEntry:
 
     id: int
     forecast: PathForecast
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Sentence, ...] = ()
 
 
 def forecast(
@@ -109,14 +110,14 @@ def forecast(
 
 def forecastable(
     store: Store, codes: Sequence[str], prompt: PromptStyle, as_of: date | None = None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[Sentence]]:
     """(the codes with enough history for a forecast, a sentence for each of the others)."""
     fit, why_not = [], []
     for code in codes:
         try:
             _window(store.company(code), store.bars.series(code, end=as_of), prompt, (), as_of)
         except NotEnoughHistory as error:
-            why_not.append(str(error))
+            why_not.append(Sentence.of(error))
         else:
             fit.append(code)
     return fit, why_not
@@ -254,33 +255,44 @@ def _path_forecast(
     )
 
 
-def _hindsight_warnings(window: Window, read_until: date | None) -> Iterator[str]:
+def _hindsight_warnings(window: Window, read_until: date | None) -> Iterator[Sentence]:
     if read_until is not None and read_until > window.origin:
-        yield (
+        yield Sentence(
             f"The model was trained on days up to {read_until} and forecasts from {window.origin}: "
-            "this is hindsight, no test of it."
+            "this is hindsight, no test of it.",
+            zh=f"模型的訓練資料到 {read_until} 為止，卻從 {window.origin} 預測：這是事後諸葛，不算檢驗。",
         )
 
 
-def _age_warnings(window: Window, evening: date) -> Iterator[str]:
+def _age_warnings(window: Window, evening: date) -> Iterator[Sentence]:
     age = evening - window.origin
     if age > STALE_AFTER:
-        yield (
+        yield Sentence(
             f"The data of {window.code} {window.name} ends on {window.origin}, {age.days} days before "
-            f"{evening}: the forecast goes on from there."
+            f"{evening}: the forecast goes on from there.",
+            zh=f"{window.code} {window.name} 的資料到 {window.origin} 為止，比 {evening} 早 {age.days} 天："
+            "預測從那天開始。",
         )
 
 
-def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) -> Iterator[str]:
+def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) -> Iterator[Sentence]:
     card = sampler.loaded.card if isinstance(sampler, LlamaSampler) else None
     if card is None:
         return
     if card.prompt != prompt:
-        yield (
+        yield Sentence(
             f"The adapter {card.name} was trained on the {card.prompt} prompt and is asked in the {prompt} "
-            f"one: forecast with --prompt {card.prompt}."
+            f"one: forecast with --prompt {card.prompt}.",
+            zh=f"轉接器 {card.name} 以 {card.prompt} 提示格式訓練，現在卻用 {prompt} 詢問："
+            f"請加 --prompt {card.prompt} 預測。",
         )
     if card.flags.get("with_news"):
-        yield f"The adapter {card.name} was trained with news and is asked without: forecasts carry none yet."
+        yield Sentence(
+            f"The adapter {card.name} was trained with news and is asked without: forecasts carry none yet.",
+            zh=f"轉接器 {card.name} 訓練時附有新聞，詢問時沒有：預測目前還不附新聞。",
+        )
     if card.simulated and not simulated:
-        yield f"The adapter {card.name} was trained on simulated prices: train one on the real ones."
+        yield Sentence(
+            f"The adapter {card.name} was trained on simulated prices: train one on the real ones.",
+            zh=f"轉接器 {card.name} 是用模擬股價訓練的：請用真實股價另外訓練。",
+        )

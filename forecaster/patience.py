@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stockllm.data.errors import UsageError
+from stockllm.data.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,14 @@ class Patience:
         best = self.best(state)
         return best is not None and len(steps) - 1 - steps.index(best) >= self.evaluations
 
-    def sentence(self, state: Any) -> str:
+    def sentence(self, state: Any) -> Sentence:
         """What is kept, and of what."""
         best = self.best(state)
         loss = _losses(state)[best] if best is not None else float("nan")
-        return f"Kept step {best} of {state.global_step}, whose validation loss was the lowest: {loss:.4f}."
+        return Sentence(
+            f"Kept step {best} of {state.global_step}, whose validation loss was the lowest: {loss:.4f}.",
+            zh=f"留用 {state.global_step} 步中的第 {best} 步，其驗證損失最低：{loss:.4f}。",
+        )
 
     def callback(self) -> Any:
         """For the trainer: checkpoints each new lowest loss, keeps it, and ends the run in time."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster import examples
 
 if TYPE_CHECKING:
@@ -43,25 +44,41 @@ class Plan:
     def steps(self) -> int:
         return int(self.document["steps"])
 
-    def sentences(self) -> list[str]:
+    def sentences(self) -> list[Sentence]:
         """What the user should know of a plan: how much there is, how much is read, what is left out."""
         document = self.document
         counts = document["examples"]
         companies = len(document["companies"])
+        start, end = document["data_start"], document["data_end"]
         sentences = [
-            f"{counts['windows']:,} windows of {companies} {'company' if companies == 1 else 'companies'}, "
-            f"{document['data_start']} to {document['data_end']}; {counts['used']:,} are read in "
-            f"{self.steps:,} steps."
+            Sentence(
+                f"{counts['windows']:,} windows of {companies} "
+                f"{'company' if companies == 1 else 'companies'}, {start} to {end}; {counts['used']:,} are "
+                f"read in {self.steps:,} steps.",
+                zh=f"{companies} 家公司、{start} 至 {end} 共 {counts['windows']:,} 個視窗，"
+                f"{self.steps:,} 步讀其中 {counts['used']:,} 個。",
+            )
         ]
-        for kind, count in (("training", counts), ("validation", document["validation"])):
+        kinds = (("training", "訓練", counts), ("validation", "驗證", document["validation"]))
+        for kind, kind_zh, count in kinds:
             if count["too_long"]:
                 tasks = ", ".join(f"{number:,} of {task}" for task, number in count["too_long"].items())
+                tasks_zh = "、".join(f"{task} 有 {number:,} 個" for task, number in count["too_long"].items())
                 sentences.append(
-                    f"Left out because they are longer than --max-seq-length: {tasks} {kind} windows, "
-                    f"of {count['drawn']:,} drawn."
+                    Sentence(
+                        f"Left out because they are longer than --max-seq-length: {tasks} {kind} windows, "
+                        f"of {count['drawn']:,} drawn.",
+                        zh=f"抽出的 {count['drawn']:,} 個{kind_zh}視窗中，因長度超過 --max-seq-length "
+                        f"而略過：{tasks_zh}。",
+                    )
                 )
         if not self.validation:
-            sentences.append("Too few days are left for validation windows; nothing is validated.")
+            sentences.append(
+                Sentence(
+                    "Too few days are left for validation windows; nothing is validated.",
+                    zh="剩下的交易日太少，湊不出驗證視窗；這次不做驗證。",
+                )
+            )
         return sentences
 
 

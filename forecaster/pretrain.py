@@ -101,7 +101,8 @@ def split_companies(
     candidates = sorted(set(codes) - set(never))
     if not 0 <= recipe.hold_out <= len(candidates):
         raise UsageError(
-            f"{recipe.hold_out} companies cannot be held out of {len(candidates)}; hold out fewer."
+            f"{recipe.hold_out} companies cannot be held out of {len(candidates)}; hold out fewer.",
+            zh=f"{len(candidates)} 家公司中無法保留 {recipe.hold_out} 家：請減少保留的家數。",
         )
     held = set(rng.choice(candidates, recipe.hold_out, replace=False).tolist()) if recipe.hold_out else set()
     return sorted(set(codes) - held), sorted(held)
@@ -190,11 +191,17 @@ def pretrain(
     if any(s.dates and s.dates[-1] > until for s in everything) or {s.code for s in everything} & set(
         held_out
     ):
-        raise UsageError(f"The training data holds days after {until} or a held-out company.")
+        raise UsageError(
+            f"The training data holds days after {until} or a held-out company.",
+            zh=f"訓練資料含有 {until} 之後的日子，或含有應保留的公司。",
+        )
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"The folder {target} cannot be made ({error.strerror}): name another.") from error
+        raise UsageError(
+            f"The folder {target} cannot be made ({error.strerror}): name another.",
+            zh=f"無法建立資料夾 {target}（{error.strerror}）：請指定其他資料夾。",
+        ) from error
     prepare_imports()
     with quiet_imports():
         import torch
@@ -237,7 +244,9 @@ def pretrain(
             if stop.wanted:
                 raise TrainingStopped(
                     f"Pretraining stopped after {progress.step:,} of {recipe.steps:,} steps: "
-                    f"run the same command again to go on from {checkpoint.path}."
+                    f"run the same command again to go on from {checkpoint.path}.",
+                    zh=f"預訓練在 {recipe.steps:,} 步中的第 {progress.step:,} 步後停止："
+                    f"再執行同樣的指令即可從 {checkpoint.path} 接續。",
                 )
     _save_model(model, tokenizer, target, recipe, progress, until, batches, held_out)
     checkpoint.path.unlink(missing_ok=True)
@@ -276,7 +285,8 @@ class _Checkpoint:
         if saved["training"] != self.training:
             raise UsageError(
                 f"{self.path} is of a training with another recipe or other data: "
-                "go on with what it was started with, or remove it to start anew."
+                "go on with what it was started with, or remove it to start anew.",
+                zh=f"{self.path} 屬於配方或資料不同的訓練：請用原來的設定接續，或刪除它重新開始。",
             )
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])

@@ -35,6 +35,17 @@ ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed"})
 
 PROGRESS_FILE = "progress.jsonl"
 _TAIPEI = ZoneInfo("Asia/Taipei")
+#: States in Chinese, for the terminal.
+_STATES_ZH: dict[State, str] = {
+    "preparing": "準備中",
+    "training": "訓練中",
+    "validating": "驗證中",
+    "saving": "儲存中",
+    "finished": "已完成",
+    "stopped": "已停止",
+    "failed": "失敗",
+}
+
 #: Seconds between two plain lines where there is no terminal.
 _PLAIN_EVERY = 10.0
 
@@ -45,7 +56,7 @@ class TrainEvent:
 
     ``loss`` is the mean over the answer's tokens since the last event, ``eval_loss`` the same on
     validation windows, ``eta_s`` the seconds still to go. Speeds are means since the run last started,
-    without padding. ``text`` is a sentence for the user, ``text_zh`` the same in Chinese where there is one.
+    without padding. ``text`` is a sentence for the user, ``text_zh`` the same in Chinese.
     """
 
     state: State
@@ -60,6 +71,10 @@ class TrainEvent:
     text: str = ""
     text_zh: str = ""
     at: str = ""
+
+    def sentence(self, language: str) -> str:
+        """What it says in words; English where a run of an earlier version had no Chinese."""
+        return self.text_zh if language != "en" and self.text_zh else self.text
 
 
 def runs_folder(home: Home) -> Path:
@@ -105,9 +120,16 @@ class Terminal:
     A context manager; use it as the listener of `train`.
     """
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        language: str = "en",
+    ) -> None:
         from rich.console import Console
 
+        self._language = language
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._clock = clock
         self._said_at: float | None = None
@@ -128,7 +150,7 @@ class Terminal:
     def __call__(self, event: TrainEvent) -> None:
         # The sentence of a run that ended badly comes with its error, once.
         if event.text and event.state not in ("stopped", "failed"):
-            self._console.print(event.text, markup=False, soft_wrap=True)
+            self._console.print(event.sentence(self._language), markup=False, soft_wrap=True)
         if event.steps and event.state not in ENDED:
             if self._console.is_terminal:
                 self._draw(event)
@@ -152,10 +174,10 @@ class Terminal:
                 redirect_stdout=False,
             )
             self._bar.start()
-            self._task = self._bar.add_task(event.state, total=event.steps, figures="")
+            self._task = self._bar.add_task(self._state(event), total=event.steps, figures="")
         assert self._task is not None
-        figures = figures_of(event)
-        self._bar.update(self._task, completed=event.step, description=event.state)
+        figures = figures_of(event, self._language)
+        self._bar.update(self._task, completed=event.step, description=self._state(event))
         if figures:
             self._bar.update(self._task, figures=figures)
 
@@ -167,9 +189,12 @@ class Terminal:
         if event.loss is None and event.eval_loss is None:
             return
         self._said_at = now
-        self._console.print(
-            f"{event.state} {event.step}/{event.steps} {figures_of(event)}", markup=False, soft_wrap=True
-        )
+        figures = figures_of(event, self._language)
+        line = f"{self._state(event)} {event.step}/{event.steps} {figures}"
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def _state(self, event: TrainEvent) -> str:
+        return event.state if self._language == "en" else _STATES_ZH[event.state]
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -177,21 +202,25 @@ class Terminal:
             self._bar = None
 
 
-def figures_of(event: TrainEvent) -> str:
+def figures_of(event: TrainEvent, language: str = "en") -> str:
     """Loss, speed and time to go in a few words; empty where the event has none."""
     parts = []
+    zh = language != "en"
     if event.loss is not None:
-        parts.append(f"loss {event.loss:.3f}")
+        parts.append(f"{'損失' if zh else 'loss'} {event.loss:.3f}")
     if event.eval_loss is not None:
-        parts.append(f"validation loss {event.eval_loss:.3f}")
+        parts.append(f"{'驗證損失' if zh else 'validation loss'} {event.eval_loss:.3f}")
     if event.windows_per_second is not None:
-        parts.append(f"{event.windows_per_second:,.1f} windows/s")
+        windows = f"{event.windows_per_second:,.1f}"
+        parts.append(f"每秒 {windows} 個視窗" if zh else f"{windows} windows/s")
     if event.tokens_per_second is not None:
-        parts.append(f"{event.tokens_per_second:,.0f} tokens/s")
+        tokens = f"{event.tokens_per_second:,.0f}"
+        parts.append(f"每秒 {tokens} 個詞元" if zh else f"{tokens} tokens/s")
     if event.eta_s is not None:
         minutes, seconds = divmod(round(event.eta_s), 60)
-        parts.append(f"{minutes}:{seconds:02d} to go")
-    return ", ".join(parts)
+        left = f"{minutes}:{seconds:02d}"
+        parts.append(f"還要 {left}" if zh else f"{left} to go")
+    return ("，" if zh else ", ").join(parts)
 
 
 class StopRequest:

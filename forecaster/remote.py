@@ -19,6 +19,7 @@ import numpy as np
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.records import PromptStyle
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster.answers import Answer, NoCandles, Reader
 from stockllm.forecaster.endpoint import Endpoint, Turned, ask, not_understood, together
 from stockllm.forecaster.prompts import Message, prompt_messages
@@ -285,11 +286,13 @@ def _shortened(text: str) -> str:
     return words[:40] + "…" if len(words) > 41 else words
 
 
-def told(failures: int, paths: int) -> Iterator[str]:
+def told(failures: int, paths: int) -> Iterator[Sentence]:
     """What a user should know of answers that were no candles."""
     if failures:
         share = failures / (failures + paths)
-        yield (
+        yield Sentence(
             f"{failures} of {failures + paths} answers were no candles ({share:.0%}) and asked for anew; "
-            "the forecast is of those that were."
+            "the forecast is of those that were.",
+            zh=f"{failures + paths} 個回答中有 {failures} 個不是 K 線（{share:.0%}），已重新要求；"
+            "預測只用合格的回答。",
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster import cards, methods, runs
 from stockllm.forecaster.engines import (
     Loaded,
@@ -98,7 +99,8 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
                 progress(event)
 
         for sentence in sources.left_out:
-            tell(TrainEvent("preparing", text=f"Left out: {sentence}"))
+            left_out = f"Left out: {sentence}", f"略過：{sentence.zh}"
+            tell(TrainEvent("preparing", text=left_out[0], text_zh=left_out[1]))
         info = _saved_before(store.home, run)
         if info is None:
             memory = watched(options.preset, options.model_name, options.batch_size)
@@ -107,8 +109,15 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
             )
             with ending, _engines_hushed(run), memory:
                 if options.engine == "unsloth" != engine:
-                    tell(TrainEvent("preparing", text=f"Unsloth has no {options.method}; PEFT trains it."))
-                tell(TrainEvent("preparing", text=f"Loading {base.name} with {engine}."))
+                    tell(
+                        TrainEvent(
+                            "preparing",
+                            text=f"Unsloth has no {options.method}; PEFT trains it.",
+                            text_zh=f"Unsloth 沒有 {options.method}，改由 PEFT 訓練。",
+                        )
+                    )
+                loading = f"Loading {base.name} with {engine}.", f"以 {engine} 載入 {base.name}。"
+                tell(TrainEvent("preparing", text=loading[0], text_zh=loading[1]))
                 loaded = load(engine, base.base, options.lora)
                 base_hash = weights_hash(base.base)
                 plan = begun(run, base_hash)
@@ -118,7 +127,11 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
                 tell(TrainEvent("saving", plan.steps, plan.steps))
                 info = _save(loaded, store.home, run, options, plan, fitted)
         run.finish()
-        tell(TrainEvent("finished", text=f"The adapter {info.name} is ready."))
+        tell(
+            TrainEvent(
+                "finished", text=f"The adapter {info.name} is ready.", text_zh=f"轉接器 {info.name} 已完成。"
+            )
+        )
         return info
 
 
@@ -176,7 +189,7 @@ class Sources:
     """What there is to train on, and a sentence for each company with too few days for any task."""
 
     bars: Sequence[tuple[Series, Company]] = ()
-    left_out: Sequence[str] = ()
+    left_out: Sequence[Sentence] = ()
 
 
 def _sources(store: Store, options: TrainOptions, split: Split) -> Sources:
@@ -193,7 +206,7 @@ def _sources(store: Store, options: TrainOptions, split: Split) -> Sources:
         sources.append((series, company))
     if not sources:
         raise short[0]
-    return Sources(sources, [str(error) for error in short])
+    return Sources(sources, [Sentence.of(error) for error in short])
 
 
 def _open_run(store: Store, options: TrainOptions) -> Run:
@@ -279,15 +292,16 @@ def _fit(
     from stockllm.forecaster import trainer as sft
 
     for sentence in plan.sentences():
-        tell(TrainEvent("preparing", steps=plan.steps, text=sentence))
+        tell(TrainEvent("preparing", steps=plan.steps, text=sentence, text_zh=sentence.zh))
     trainer, said = sft.build(loaded, run.folder, options, plan.steps, plan.training, plan.validation)
     for sentence in said:
-        tell(TrainEvent("preparing", steps=plan.steps, text=sentence))
+        tell(TrainEvent("preparing", steps=plan.steps, text=sentence, text_zh=sentence.zh))
     checkpoint = next(reversed(run.checkpoints()), None)
     done = 0 if checkpoint is None else runs.step_of(checkpoint)
     if checkpoint is not None:
         trainer.args.eval_on_start = False
-        tell(TrainEvent("preparing", done, plan.steps, text=f"Going on from step {done} of {plan.steps}."))
+        going = f"Going on from step {done} of {plan.steps}.", f"從 {plan.steps} 步中的第 {done} 步接續。"
+        tell(TrainEvent("preparing", done, plan.steps, text=going[0], text_zh=going[1]))
     patience = Patience(options.early_stopping) if options.early_stopping else None
     if patience is not None:
         trainer.add_callback(patience.callback())
@@ -303,7 +317,8 @@ def _fit(
     history, steps = list(trainer.state.log_history), int(trainer.state.global_step)
     if patience is not None and (best := patience.best(trainer.state)) not in (None, steps):
         trainer.take(run.folder / f"checkpoint-{best}")
-        tell(TrainEvent("saving", steps, plan.steps, text=patience.sentence(trainer.state)))
+        kept = patience.sentence(trainer.state)
+        tell(TrainEvent("saving", steps, plan.steps, text=kept, text_zh=kept.zh))
         history, steps = [entry for entry in history if entry["step"] <= best], best
     return Fitted(history, speed(), steps)
 

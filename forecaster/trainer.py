@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from stockllm.data.sentences import Sentence
     from stockllm.forecaster.examples import Row
     from stockllm.forecaster.options import TrainOptions
     from stockllm.forecaster.progress import StopRequest
@@ -37,7 +38,7 @@ def build(
     steps: int,
     training: Sequence[Row],
     validation: Sequence[Row],
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, list[Sentence]]:
     """A trainer over exactly these examples, and sentences about what differs from what was asked.
 
     Loss is on the answers alone. Examples are never cut: they were measured before, and here again.
@@ -218,7 +219,11 @@ def follow(
                 self.told_to_stop = True
                 tell(
                     TrainEvent(
-                        "training", state.global_step, state.max_steps, text="Stopping after this step."
+                        "training",
+                        state.global_step,
+                        state.max_steps,
+                        text="Stopping after this step.",
+                        text_zh="這一步結束後停止。",
                     )
                 )
 

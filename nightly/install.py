@@ -178,7 +178,11 @@ def _has_systemd() -> bool:
 def _systemctl(*arguments: str) -> None:
     done = _said("systemctl", "--user", *arguments)
     if done.returncode:
-        raise NotInstalled(f"systemctl --user {' '.join(arguments)}: {' '.join(done.stderr.split())}")
+        told = " ".join(done.stderr.split())
+        raise NotInstalled(
+            f"systemctl --user {' '.join(arguments)}: {told}",
+            zh=f"systemctl --user {' '.join(arguments)} 失敗：{told}",
+        )
 
 
 def _crontab() -> list[str]:

@@ -23,6 +23,7 @@ from stockllm.nightly.fitness import Unfit, fit
 
 if TYPE_CHECKING:
     from stockllm.data.refreshes import StepOutcome
+    from stockllm.data.sentences import Sentence
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.market.calendar import TradingCalendar
@@ -170,7 +171,7 @@ def forecasts(night: Night) -> Done:
     ready, unfit = fit(store, night.companies, night.now)
     codes, too_short = forecastable(store, [company.code for company in ready], "compact")
     before = max((row.id for row in store.ledger.list(limit=1)), default=0)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Sentence, ...] = ()
     if codes:
         today = taipei(night.now).date()
         model = night.settings.model
@@ -336,8 +337,8 @@ def _of_companies(done: int, unfit: Sequence[Unfit]) -> StepOutcome:
 
 
 def _both(sentences: Sequence[str] | dict[str, None]) -> tuple[tuple[str, str], ...]:
-    """Sentences of the sites and models, which come in English alone."""
-    return tuple((sentence, sentence) for sentence in sentences)
+    """Sentences in Chinese and English; those of the sites come in English alone."""
+    return tuple((getattr(sentence, "zh", sentence), str(sentence)) for sentence in sentences)
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -60,10 +60,10 @@ def test_everybody_by_default(
 
 
 @pytest.mark.parametrize(
-    ("language", "words"),
+    ("language", "words", "told"),
     [
-        ("en", ["5 days, best baseline", "1 day, best", "Ratio", "no promise"]),
-        ("zh", ["最佳基準", "比值", "承諾"]),
+        ("en", ["5 days, best baseline", "1 day, best", "Ratio", "no promise"], "drift, 15 windows"),
+        ("zh", ["最佳基準", "比值", "承諾"], "drift，15 個視窗"),
     ],
 )
 def test_table(
@@ -73,13 +73,14 @@ def test_table(
     monkeypatch: pytest.MonkeyPatch,
     language: str,
     words: list[str],
+    told: str,
 ) -> None:
     monkeypatch.setenv("STOCKLLM_LANGUAGE", language)
     result = run("evaluate", *period, "--codes", "2330", "--models", "ewma,drift")
     assert result.exit_code == 0, result.stderr
     assert "SIMULATED" in result.stdout
     assert [word for word in words if word not in result.stdout] == []
-    assert "drift, 15 windows" in result.stderr
+    assert told in result.stderr
 
 
 @pytest.mark.parametrize(

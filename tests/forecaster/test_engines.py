@@ -53,10 +53,10 @@ def test_eight_bit_optimisers_fall_back_where_there_is_no_cuda(monkeypatch: pyte
             "adamw_torch",
             f"{name} needs CUDA and bitsandbytes; training with adamw_torch instead.",
         )
-    assert optimiser("adafactor") == ("adafactor", "")
+    assert optimiser("adafactor") == ("adafactor", None)
     monkeypatch.setattr(engines, "_cuda", lambda: True)
     monkeypatch.setattr(engines, "find_spec", lambda _: object())
-    assert optimiser("adamw_8bit") == ("adamw_8bit", "")
+    assert optimiser("adamw_8bit") == ("adamw_8bit", None)
 
 
 def test_quantised_loading_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

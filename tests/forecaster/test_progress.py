@@ -78,6 +78,19 @@ def test_without_a_terminal_a_line_now_and_then() -> None:
     ]
 
 
+def test_a_chinese_reader_gets_chinese_lines() -> None:
+    out = io.StringIO()
+    with Terminal(out, clock=lambda: 0.0, language="zh") as show:
+        show(TrainEvent("preparing", text="Loading llama with peft.", text_zh="以 peft 載入 llama。"))
+        show(STEP)
+        show(TrainEvent("preparing", text="Of a version that had no Chinese."))
+    assert out.getvalue().splitlines() == [
+        "以 peft 載入 llama。",
+        "訓練中 3/60 損失 2.500，每秒 30.2 個視窗，每秒 4,321 個詞元，還要 1:02",
+        "Of a version that had no Chinese.",
+    ]
+
+
 def test_on_a_terminal_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tty(io.StringIO):
         def isatty(self) -> bool:

@@ -317,6 +317,8 @@ def test_a_company_with_too_few_days_is_left_out(
     info = train(store, replace(options, codes=("2330", "3711"), max_steps=1), events.append)
     assert info.companies == ("2330",)
     assert "Left out: 3711 日月光" in events[0].text
+    assert "略過：3711 日月光" in events[0].text_zh
+    assert all(bool(event.text) == bool(event.text_zh) for event in events)
 
 
 def test_an_empty_store_is_said(tmp_path: Path, options: TrainOptions) -> None:

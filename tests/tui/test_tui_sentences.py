@@ -1,4 +1,4 @@
-"""No error that the dashboard can show lacks its Chinese sentence."""
+"""No error that the dashboard or a command can show lacks its Chinese sentence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from stockllm.tui import strings
 
 ROOT = Path(strings.__file__).parent.parent
 
-#: Commands that the dashboard starts: their last sentence comes to its toasts.
-COMMANDS = ("main", "demo", "import_", "refresh", "train", "evaluate")
+#: The commands: the last sentence of those that the dashboard starts comes to its toasts.
+COMMANDS = tuple(path.stem for path in (ROOT / "cli").glob("[!_]*.py"))
 
 #: Errors that are caught on their way: a refresh notes what sites did in words of its own, a server answers.
 CAUGHT = {"NoData", "SiteFailure", "TooOften", "BadForm"}
@@ -35,19 +35,16 @@ def imported(module: str) -> Iterator[str]:
 
 
 def reached() -> set[str]:
-    """What the dashboard and the commands it starts can run."""
+    """What the dashboard and the commands can run."""
     wanted = [f"stockllm.tui.{path.stem}" for path in (ROOT / "tui").glob("*.py")]
     wanted += [f"stockllm.cli.{name}" for name in COMMANDS]
     found: set[str] = set()
-    groups = {f"stockllm.cli.{path.stem}" for path in (ROOT / "cli").glob("*.py")}
     while wanted:
         module = wanted.pop()
         if module in found or tree(module) is None:
             continue
         found.add(module)
-        # The list of commands names them all; of them only those are started from here.
-        others = groups - {f"stockllm.cli.{name}" for name in (*COMMANDS, "output", "arguments", "windows")}
-        wanted += [name for name in imported(module) if name not in others]
+        wanted += imported(module)
     return found
 
 
