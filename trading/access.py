@@ -55,12 +55,17 @@ def hash_password(password: str) -> str:
     """The Argon2id hash of a new password. UsageError where it is too short or too long."""
     from argon2 import PasswordHasher
 
+    check_password(password)
+    return PasswordHasher().hash(password)
+
+
+def check_password(password: str) -> None:
+    """UsageError for a password that is too short or too long."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise UsageError(
             f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters: choose another one.",
             zh=f"密碼須為 {SHORTEST_PASSWORD} 到 {LONGEST_PASSWORD} 個字元：請換一個。",
         )
-    return PasswordHasher().hash(password)
 
 
 def new_token() -> tuple[str, str]:

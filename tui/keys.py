@@ -84,6 +84,7 @@ PORTFOLIO = (
     Key("s", "s", "screen.ticket('sell')", "sell"),
     Key("x", "x", "screen.cancel", "cancel_order"),
     Key("a", "a", "screen.account", "account"),
+    Key("n", "n", "screen.new_account", "new_account"),
     Key("tab", "Tab", "app.focus_next", "focus"),
 )
 

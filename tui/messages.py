@@ -12,7 +12,7 @@ from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 from stockllm.tui.jobs import Job
 from stockllm.tui.ledger_core import Band, Chosen, Ledger
 from stockllm.tui.ledger_detail import Said
-from stockllm.tui.portfolio_core import AccountPast, Portfolio, Ticket
+from stockllm.tui.portfolio_core import AccountPast, Portfolio, Ticket, Which
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.train_options import Checked
 from stockllm.tui.training_core import Adapters, Run
@@ -214,10 +214,18 @@ class PortfolioLoaded(Message):
 
 
 @dataclass(eq=False)
+class AccountsFound(Message):
+    """The accounts there are, and which of them is asked now."""
+
+    accounts: tuple[Which, ...]
+    asked: Which
+
+
+@dataclass(eq=False)
 class PastFound(Message):
     """An account's past was reckoned from the books; None where nobody keeps them here."""
 
-    account: str
+    account: Which
     past: AccountPast | None
 
 
@@ -235,3 +243,19 @@ class TicketChecked(Message):
     values: dict[str, str]
     ticket: Ticket | None
     sentence: str
+
+
+@dataclass(eq=False)
+class AccountChecked(Message):
+    """The form of a new account was checked as it stood with ``values``: what is wrong or would be opened."""
+
+    values: dict[str, str]
+    good: bool
+    sentence: str
+
+
+@dataclass(eq=False)
+class AccountOpened(Message):
+    """There is a new account at the local exchange."""
+
+    name: str

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.trading.accounts import NewAccount
     from stockllm.trading.brokers import Placed
     from stockllm.trading.history import History, Opening
     from stockllm.trading.live import Account, Look
@@ -42,16 +43,23 @@ class Holding:
     today: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Portfolio:
-    """An account as its broker has it. ``names`` are the accounts there are at the local exchange."""
+@dataclass(frozen=True, slots=True)
+class Which:
+    """An account by its broker and its name."""
 
     kind: Literal["local", "ncku"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portfolio:
+    """An account as its broker has it."""
+
+    which: Which
     look: Look
     holdings: tuple[Holding, ...]
     orders: tuple[Placed, ...]
     fills: dict[int, FillRow]
-    names: tuple[str, ...]
     companies: dict[str, Company]
     discount: Decimal
 
@@ -71,16 +79,25 @@ class Portfolio:
         return sum(order.shares for order in waiting if order.side == "sell" and order.code == code)
 
 
-def load_portfolio(home: Home, name: str) -> Portfolio:
-    """The account of this name, the settings' where empty. Raises what a broker that cannot be asked does."""
+def load_accounts(home: Home) -> tuple[Which, ...]:
+    """The accounts there are: the one that the settings name, then those of the local exchange by name."""
+    from stockllm.data.settings import Settings
+
+    trade = Settings.load(home).trade
+    with open_store(home) as store, store.books.read() as books:
+        local = [Which("local", row.name) for row in books.accounts()]
+    own = [Which(trade.broker, trade.account)] if trade.account else []
+    return tuple(dict.fromkeys([*own, *local]))
+
+
+def load_portfolio(home: Home, which: Which) -> Portfolio:
+    """What an account has. UsageError for none of this name; what a broker raises is passed on."""
     from stockllm.data.settings import Settings
     from stockllm.trading.live import look
 
     settings = Settings.load(home)
     with open_store(home) as store:
-        with store.books.read() as books:
-            names = tuple(row.name for row in books.accounts())
-        account = _account(store, settings, name or (names[0] if names else ""))
+        account = _account(store, settings, which)
         seen = look(store, account)
         known = {company.code: company for company in store.companies()}
         orders = tuple(account.broker.orders())
@@ -99,7 +116,7 @@ def load_portfolio(home: Home, name: str) -> Portfolio:
             )
             for row in seen.rows
         )
-    return Portfolio(account.kind, seen, holdings, orders, fills, names, known, account.discount)
+    return Portfolio(which, seen, holdings, orders, fills, known, account.discount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +133,13 @@ class AccountPast:
     companies: int = 0
 
 
-def load_account_past(home: Home, name: str) -> AccountPast | None:
-    """The past of the account of this name; None for one at a server, which tells none."""
+def load_account_past(home: Home, which: Which) -> AccountPast | None:
+    """The past of an account; None for one at a server, which tells none."""
     from stockllm.data.settings import Settings
     from stockllm.trading.history import history
 
     with open_store(home) as store:
-        account = _account(store, Settings.load(home), name)
+        account = _account(store, Settings.load(home), which)
         if account.exchange is None:
             return None
         found = history(store, account.exchange, account.name)
@@ -142,13 +159,34 @@ def _held(
         return held_instead(store, opening, end)
 
 
-def _account(store: Store, settings: Settings, name: str) -> Account:
+def _account(store: Store, settings: Settings, which: Which) -> Account:
     from stockllm.trading.live import open_account
 
-    # The settings' own account, unless another one of the local exchange is wanted.
-    if not name or name == settings.trade.account:
-        return open_account(store, settings)
-    return open_account(store, settings, "local" if settings.trade.broker == "local" else "", name)
+    return open_account(store, settings, which.kind, which.name)
+
+
+def check_account(home: Home, name: str, cash: str, discount: str, password: str) -> NewAccount:
+    """The account that would be opened; UsageError with the sentence to show where it cannot be."""
+    from stockllm.trading.access import check_password
+    from stockllm.trading.accounts import check_free, new_account
+
+    if not name.strip():
+        raise UsageError("Give the account a name, such as mine.", zh="請為帳戶取個名稱，例如 mine。")
+    new = new_account(name.strip(), cash.strip(), discount.strip())
+    if password:
+        check_password(password)
+    with open_store(home) as store:
+        check_free(store, new.name)
+    return new
+
+
+def open_new_account(home: Home, name: str, cash: str, discount: str, password: str) -> str:
+    """Open an account at the live exchange, as ``stockllm exchange account add`` does; its name."""
+    from stockllm.trading.accounts import open_new
+
+    new = check_account(home, name, cash, discount, password)
+    with open_store(home) as store:
+        return open_new(store, new, password or None).name
 
 
 def _today(store: Store, code: str, shares: int, day: date | None) -> int | None:
@@ -172,7 +210,7 @@ class Ticket:
 
 
 def check_ticket(
-    home: Home, name: str, side: str, company: str, shares: str, price: str, portfolio: Portfolio
+    home: Home, which: Which, side: str, company: str, shares: str, price: str, portfolio: Portfolio
 ) -> Ticket:
     """The order as the exchange would take it now; the sentence to show where it would not.
 
@@ -186,7 +224,7 @@ def check_ticket(
             "An order buys or sells: write buy or sell.", zh="委託不是買進就是賣出：請填 buy 或 sell。"
         )
     with open_store(home) as store:
-        account = _account(store, Settings.load(home), name)
+        account = _account(store, Settings.load(home), which)
         found = store.resolve(company)
         order = Order(found.code, side, _whole(shares), _cents(price))  # type: ignore[arg-type]
         session = account.broker.session()
@@ -199,21 +237,21 @@ def check_ticket(
     return Ticket(order, found, session, cost)
 
 
-def send(home: Home, name: str, ticket: Ticket) -> Placed:
+def send(home: Home, which: Which, ticket: Ticket) -> Placed:
     """Send an order once. Raises OrderRefused or BrokerError, whose sentence says what now."""
     from stockllm.data.settings import Settings
 
     with open_store(home) as store:
-        account = _account(store, Settings.load(home), name)
+        account = _account(store, Settings.load(home), which)
         return account.broker.place(ticket.order, str(uuid.uuid4()))
 
 
-def cancel(home: Home, name: str, id: int) -> Placed:
+def cancel(home: Home, which: Which, id: int) -> Placed:
     """Take an open order back."""
     from stockllm.data.settings import Settings
 
     with open_store(home) as store:
-        return _account(store, Settings.load(home), name).broker.cancel(id)
+        return _account(store, Settings.load(home), which).broker.cancel(id)
 
 
 def _whole(text: str) -> int:

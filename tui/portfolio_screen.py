@@ -15,12 +15,20 @@ from stockllm.data.errors import StockllmError, UsageError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui import text
+from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import PORTFOLIO, Key, bindings
-from stockllm.tui.messages import Exported, LoadFailed, OrderChanged, PastFound, PortfolioLoaded
-from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket
+from stockllm.tui.messages import (
+    AccountsFound,
+    Exported,
+    LoadFailed,
+    OrderChanged,
+    PastFound,
+    PortfolioLoaded,
+)
+from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket, Which
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.table import Cell, Column, Line, Table
@@ -45,7 +53,9 @@ class PortfolioScreen(TabScreen):
     past: AccountPast | None = None
     #: Whether the past of the account that is shown was asked for and has come.
     past_known = False
-    account = ""
+    #: The accounts there are, and the one that is asked; None is the first, which is the settings' own.
+    accounts: tuple[Which, ...] = ()
+    asked: Which | None = None
     notice: StockllmError | None = None
 
     def body(self) -> ComposeResult:
@@ -70,28 +80,33 @@ class PortfolioScreen(TabScreen):
     @work(thread=True, exclusive=True, exit_on_error=False, group="portfolio", description="ask the broker")
     def load(self) -> None:
         try:
-            self.answer(PortfolioLoaded(core.load_portfolio(self.stock.home, self.account)))
+            accounts = core.load_accounts(self.stock.home)
+            if self.asked is None and not accounts:
+                raise UsageError(t("portfolio.none", "en"), zh=t("portfolio.none", "zh"))
+            asked = self.asked or accounts[0]
+            self.answer(AccountsFound(accounts, asked))
+            self.answer(PortfolioLoaded(core.load_portfolio(self.stock.home, asked)))
         except Exception as error:
             self.answer(LoadFailed("portfolio", error))
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="equity", description="reckon the past")
-    def load_past(self, account: str) -> None:
+    def load_past(self, which: Which) -> None:
         try:
-            self.answer(PastFound(account, core.load_account_past(self.stock.home, account)))
+            self.answer(PastFound(which, core.load_account_past(self.stock.home, which)))
         except Exception as error:
             self.answer(LoadFailed("equity", error))
 
     @work(thread=True, exit_on_error=False, group="order", description="send an order")
-    def send(self, account: str, ticket: Ticket) -> None:
+    def send(self, which: Which, ticket: Ticket) -> None:
         try:
-            self.post_message(OrderChanged(core.send(self.stock.home, account, ticket)))
+            self.post_message(OrderChanged(core.send(self.stock.home, which, ticket)))
         except Exception as error:
             self.post_message(LoadFailed("order", error))
 
     @work(thread=True, exit_on_error=False, group="order", description="cancel an order")
-    def take_back(self, account: str, id: int) -> None:
+    def take_back(self, which: Which, id: int) -> None:
         try:
-            self.post_message(OrderChanged(core.cancel(self.stock.home, account, id)))
+            self.post_message(OrderChanged(core.cancel(self.stock.home, which, id)))
         except Exception as error:
             self.post_message(LoadFailed("order", error))
 
@@ -106,18 +121,22 @@ class PortfolioScreen(TabScreen):
 
     # What the threads report
 
+    @on(AccountsFound)
+    def _accounts_found(self, message: AccountsFound) -> None:
+        self.accounts, self.asked = message.accounts, message.asked
+
     @on(PortfolioLoaded)
     def _loaded(self, message: PortfolioLoaded) -> None:
-        name = message.portfolio.look.account
-        if self.portfolio is None or self.portfolio.look.account != name:
+        which = message.portfolio.which
+        if self.portfolio is None or self.portfolio.which != which:
             self.past, self.past_known = None, False  # never one account's figures under another's name
         self.portfolio, self.notice = message.portfolio, None
         self.show()
-        self.load_past(name)
+        self.load_past(which)
 
     @on(PastFound)
     def _past_found(self, message: PastFound) -> None:
-        if self.portfolio is not None and self.portfolio.look.account == message.account:
+        if self.portfolio is not None and self.portfolio.which == message.account:
             self.past, self.past_known = message.past, True
             self.show()
 
@@ -168,7 +187,7 @@ class PortfolioScreen(TabScreen):
 
         def filled(ticket: Ticket | None) -> None:
             if ticket is not None:
-                self.send(portfolio.look.account, ticket)
+                self.send(portfolio.which, ticket)
 
         self.app.push_screen(TicketScreen(self.language, self.stock.home, portfolio, values), filled)
 
@@ -188,26 +207,34 @@ class PortfolioScreen(TabScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.take_back(portfolio.look.account, placed.id)
+                self.take_back(portfolio.which, placed.id)
 
         question = t("portfolio.cancel", self.language, id=placed.id)
         self.app.push_screen(ConfirmScreen(self.language, question), answered)
 
     def action_account(self) -> None:
-        """The next account of the local exchange."""
-        portfolio = self.portfolio
-        if portfolio is None or len(portfolio.names) < 2:
+        """The next account, after the last the first."""
+        if not set(self.accounts) - {self.asked}:
             self.notify(t("toast.one_account", self.language), severity="warning")
             return
-        now = (
-            portfolio.names.index(portfolio.look.account) if portfolio.look.account in portfolio.names else -1
-        )
-        self.account = portfolio.names[(now + 1) % len(portfolio.names)]
+        now = self.accounts.index(self.asked) if self.asked in self.accounts else -1
+        self.asked = self.accounts[(now + 1) % len(self.accounts)]
         self.load()
+
+    def action_new_account(self) -> None:
+        """Fill in a new account of the local exchange, and show it once it is opened."""
+
+        def opened(name: str | None) -> None:
+            if name:
+                self.notify(t("toast.account_opened", self.language, name=name), markup=False)
+                self.asked = Which("local", name)
+                self.load()
+
+        self.app.push_screen(AccountScreen(self.language, self.stock.home), opened)
 
     def store_changed(self) -> None:
         # A server is asked when the user comes or asks, not whenever a price comes in.
-        if self.portfolio is None or self.portfolio.kind == "local":
+        if self.portfolio is None or self.portfolio.which.kind == "local":
             self.load()
 
     def action_reload(self) -> None:
@@ -277,7 +304,7 @@ class PortfolioScreen(TabScreen):
         if portfolio is None:
             return Content(self._notice() or t("header.loading", language))
         look = portfolio.look
-        who = t(f"portfolio.{portfolio.kind}", language, account=look.account)
+        who = t(f"portfolio.{portfolio.which.kind}", language, account=look.account)
         pieces: list[str | tuple[str, str]] = [(f" {who} ", "bold $background on $forecast"), "  "]
         if look.equity is not None:
             pieces += [t("portfolio.equity", language, twd=f"{look.equity:,}"), "  "]

@@ -64,7 +64,7 @@ class TicketScreen(ModalScreen[Ticket]):
 
     def compose(self) -> ComposeResult:
         language = self.language
-        who = t(f"portfolio.{self.portfolio.kind}", language, account=self.portfolio.look.account)
+        who = t(f"portfolio.{self.portfolio.which.kind}", language, account=self.portfolio.look.account)
         with Vertical(classes="ask", id="ticket"):
             yield Static(who, id="ticket-account", markup=False)
             for name in FIELDS:
@@ -91,9 +91,8 @@ class TicketScreen(ModalScreen[Ticket]):
     @work(thread=True, exclusive=True, exit_on_error=False, group="ticket", description="check the order")
     def check(self, values: dict[str, str]) -> None:
         """Says what the order would cost, or why it would be refused."""
-        account = self.portfolio.look.account
         try:
-            ticket = core.check_ticket(self.home, account, **values, portfolio=self.portfolio)
+            ticket = core.check_ticket(self.home, self.portfolio.which, **values, portfolio=self.portfolio)
             self.post_message(TicketChecked(values, ticket, ""))
         except StockllmError as error:
             self.post_message(TicketChecked(values, None, error.sentence(self.language)))

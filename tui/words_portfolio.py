@@ -5,6 +5,7 @@ from __future__ import annotations
 WORDS: dict[str, tuple[str, str]] = {
     "portfolio.local": ("本地交易所：{account}", "local exchange: {account}"),
     "portfolio.ncku": ("成大模擬交易：{account}", "university simulator: {account}"),
+    "portfolio.none": ("還沒有帳戶：按 n 開一個。", "There is no account yet: press n to open one."),
     "portfolio.equity": ("總值 {twd}", "equity {twd}"),
     "portfolio.free": ("可用現金 {twd}", "free cash {twd}"),
     "portfolio.sum_today": ("今日 {twd}", "today {twd}"),
@@ -38,6 +39,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "portfolio.no_holdings": ("沒有持股。", "Nothing is held."),
     "portfolio.no_orders": ("沒有委託：按 b 買進。", "No orders: press b to buy."),
     "portfolio.cancel": ("取消委託 {id}？", "Take back order {id}?"),
+    "account.title": ("開戶（本地模擬交易所）", "New account (simulated exchange)"),
+    "account.field.name": ("帳戶名稱", "name"),
+    "account.field.cash": ("起始現金（元）", "starting cash (TWD)"),
+    "account.field.discount": ("手續費比例（0.6 為六折）", "part of the commission"),
+    "account.field.password": ("連線密碼（可不填）", "password (may be empty)"),
+    "account.good": (
+        "將開戶 {name}：現金 {twd} 元，手續費收 {part} 倍。密碼只給 stockllm exchange serve 的連線用。",
+        "Would open {name} with {twd} TWD, commission times {part}. The password is for clients of"
+        " stockllm exchange serve alone.",
+    ),
+    "account.keys": ("↑↓ 換欄　Ctrl+S 開戶　Esc 離開", "up and down: fields   Ctrl+S: open   Esc: leave"),
     "order.side.buy": ("買", "buy"),
     "order.side.sell": ("賣", "sell"),
     "order.state.open": ("委託中", "open"),
@@ -67,10 +79,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "key.sell": ("賣出", "Sell"),
     "key.cancel_order": ("取消", "Cancel"),
     "key.account": ("帳戶", "Account"),
+    "key.new_account": ("開戶", "New"),
     "help.buy": ("填寫買進委託", "fill in an order to buy"),
     "help.sell": ("填寫賣出委託（游標所在的持股）", "fill in an order to sell what is under the cursor"),
     "help.cancel_order": ("取消游標所在的委託", "take back the open order under the cursor"),
     "help.account": ("下一個帳戶", "the next account"),
+    "help.new_account": ("在本地交易所開一個帳戶", "open an account at the local exchange"),
     "help.portfolio": (
         "第一行永遠顯示是哪個帳戶。委託要按兩次 Ctrl+S 才會送出。損益未計手續費與稅；"
         "已實現則已扣除買賣兩邊的費用與稅，並計入現金股利。買進持有是開戶當晚以同樣的現金平均買進"
@@ -82,7 +96,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "toast.order": ("委託 {id}：{state}", "order {id}: {state}"),
     "toast.order_failed": ("委託沒有成功", "The order did not go through"),
-    "toast.no_account": ("還沒有帳戶。", "There is no account yet."),
+    "toast.no_account": ("還沒有讀到帳戶。", "The account was not read yet."),
+    "toast.account_opened": ("已開戶：{name}", "Opened the account {name}."),
     "toast.no_open_order": ("游標所在的委託不能取消。", "The order under the cursor cannot be taken back."),
-    "toast.one_account": ("只有一個帳戶。", "There is one account only."),
+    "toast.one_account": ("沒有別的帳戶：按 n 開一個。", "There is no other account: press n to open one."),
 }

@@ -118,7 +118,7 @@ async def test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_b
 async def test_without_an_account_it_says_how_to_open_one_and_trouble_is_a_sentence(
     home: Home, bare_home: Home, make_app: MakeApp, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place, words in ((home, "exchange account add"), (bare_home, "stockllm demo")):
+    for place, words in ((home, "按 n 開一個"), (bare_home, "stockllm demo")):
         app = make_app(place)
         async with app.run_test(size=(80, 24)) as pilot:
             screen = await portfolio(pilot, settle)
@@ -133,6 +133,7 @@ async def test_without_an_account_it_says_how_to_open_one_and_trouble_is_a_sente
         raise BrokerError("The server does not answer: try again later.")
 
     monkeypatch.setattr(portfolio_core, "load_portfolio", away)
+    home.settings_file.write_text('[trade]\nbroker = "ncku"\naccount = "someone"\n')
     app = make_app(home)
     async with app.run_test(size=WIDE) as pilot:
         await portfolio(pilot, settle)
