@@ -35,9 +35,13 @@ HORIZON = 5
 def examine(store: Store, now: datetime) -> HealthReport:
     """The store's health at a moment: once both exchanges have published an evening's lists, that
     evening's bars are missing too."""
+    return health(store, last_evening(store, now) + timedelta(days=1))
+
+
+def last_evening(store: Store, now: datetime) -> date:
+    """The last session whose lists both exchanges have published by a moment."""
     calendar = store.calendar()
-    published = min(last_published(market, calendar, now) for market in EXCHANGES)
-    return health(store, published + timedelta(days=1))
+    return min(last_published(market, calendar, now) for market in EXCHANGES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,10 +335,10 @@ def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | No
 
 def load_data_state(home: Home, now: datetime) -> DataState:
     """Freshness, gaps and quarantine of the whole store; the slowest of the loads."""
-    from stockllm.data.health import health
+    from stockllm.tui.examined import examined
 
     with open_store(home) as store:
-        report = health(store, now.date())
+        report = examined(store, now)
         refresh = _last_refresh(store, now)
     last = max((company.last for company in report.companies if company.last), default=None)
     return DataState(
@@ -386,7 +386,8 @@ def forecast_one(home: Home, code: str, progress: Progress) -> tuple[str, ...]:
     from stockllm.forecaster.forecast import forecast
     from stockllm.trading.signals import refresh_signals
 
+    settings = Settings.load(home)
     with open_store(home) as store:
-        entries = forecast(store, [code], model=Settings.load(home).model, progress=progress)
+        entries = forecast(store, [code], model=settings.model, progress=progress)
         refresh_signals(store, [code])
-    return tuple(warning for entry in entries for warning in entry.warnings)
+    return tuple(warning.sentence(settings.language) for entry in entries for warning in entry.warnings)

@@ -44,14 +44,19 @@ class DataPanel(Panel):
             if height > 3:
                 lines.append([(clip(spread, width), "$text-quiet")])
             lines.append(self._counts(own.bars, own.gaps, own.quarantined, width))
-            if own.missing is not None and not self.board.simulated:
-                lines.append([(clip(self._missing(own.missing), width), "$text-warning")])
         state = self.state
+        missing: list[Line] = []
+        if own is not None and own.missing is not None and not self.board.simulated:
+            missing.append([(clip(self._missing(own.missing), width), "$text-warning")])
+        # What all companies lack is the evening that the first line tells of: the reason may come last.
+        common = bool(own and own.missing and state.last and own.missing.first > state.last)
+        if not common:
+            lines += missing
         lines.append([(clip(t("data.market", language, count=len(self.board.rows)), width), "bold")])
         lines.append(self._counts(state.bars, state.gaps, state.quarantined, width, stale=state.stale))
         if state.refresh is not None:
             lines.append(self._refreshed(state.refresh, width))
-        return lines
+        return lines + missing if common else lines
 
     def _missing(self, spell: Spell) -> str:
         span = text.day(spell.last, self.language)
@@ -76,9 +81,8 @@ class DataPanel(Panel):
         if self.state is None:
             return [(clip(first, width), "")]
         behind = self.state.behind
-        words = (
-            t("data.behind", self.language, count=behind) if behind > 0 else t("data.today", self.language)
-        )
+        key = "data.today" if behind <= 0 else "data.behind.one" if behind == 1 else "data.behind"
+        words = t(key, self.language, count=behind)
         if cell_len(first) + 1 + cell_len(words) > width:
             first = day
         look = "$text-warning" if behind > 1 else "$text-quiet"

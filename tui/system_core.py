@@ -136,10 +136,10 @@ class StoreState:
 
 def load_store_state(home: Home, now: datetime) -> StoreState:
     """What health finds; the slowest of the loads."""
-    from stockllm.data.health import health
+    from stockllm.tui.examined import examined
 
     with open_store(home) as store:
-        report = health(store, now.date())
+        report = examined(store, now)
         known = {company.code: company for company in store.companies()}
         rows = store.survey.newest_quarantined(_QUARANTINED)
     found = [_freshness(each, known) for each in report.companies]

@@ -106,6 +106,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "news.none": ("沒有這檔股票的新聞。", "There is no news of this stock."),
     "data.last": ("最新交易日", "Last session"),
     "data.today": ("已是最新", "up to date"),
+    "data.behind.one": ("落後 1 個交易日", "1 session behind"),
     "data.behind": ("落後 {count} 個交易日", "{count} sessions behind"),
     "data.market": ("全部 {count} 檔", "All {count} stocks"),
     "data.bars": ("K線", "bars"),

@@ -7,11 +7,14 @@ from datetime import date, datetime, timedelta, timezone
 import pytest
 
 from stockllm.data.errors import StoreError
+from stockllm.data.health import HealthReport
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
+from stockllm.nightly.fitness import examine
 from stockllm.tui import board
 from stockllm.tui.board import NothingToShow
+from stockllm.tui.system_core import load_store_state
 
 NOW = datetime(2026, 4, 1, 18, 30, tzinfo=timezone(timedelta(hours=8)))
 
@@ -114,6 +117,38 @@ def test_the_data_state_counts_gaps_quarantine_and_stale_companies(home: Home) -
     assert board.load_data_state(home, NOW + timedelta(days=58)).behind > 30
 
 
+def test_freshness_is_judged_as_the_command_judges_it_and_counted_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[datetime] = []
+
+    def count(store: Store, now: datetime) -> HealthReport:
+        counted.append(now)
+        return examine(store, now)
+
+    monkeypatch.setattr("stockllm.nightly.fitness.examine", count)
+    before, after = NOW.replace(hour=16), NOW.replace(hour=17)
+    # TPEx publishes at five: before, the day's bars are not missing yet.
+    assert board.load_data_state(home, before).behind == 0
+    assert board.load_data_state(home, after).behind == 1
+    state = load_store_state(home, NOW)
+    with Store.open(home) as store:
+        report = examine(store, NOW)
+    assert {each.company.code: each.behind for each in state.companies} == {
+        each.code: each.stale_days for each in report.companies
+    }
+    assert {each.behind for each in state.companies} == {1}
+    assert counted == [before, after]  # the second tab had the answer of the first
+    with Store.open(home) as store:
+        store.bars.put([Bar("2330", date(2026, 4, 1), *(4 * [150_000]), 1000, "test")])
+    behind = {each.company.code: each.behind for each in load_store_state(home, NOW).companies}
+    assert (behind["2330"], behind["2317"]) == (0, 1)
+    assert len(counted) == 3
+    (home.root / "calendar.toml").write_text("closed = [2026-04-01]\n", encoding="utf-8")
+    assert board.load_data_state(home, NOW).behind == 0
+    assert len(counted) == 4
+
+
 def test_the_data_state_says_what_is_missing_and_when_the_last_refresh_was(home: Home) -> None:
     assert board.load_data_state(home, NOW).refresh is None
     with Store.open(home) as store:
@@ -127,7 +162,8 @@ def test_the_data_state_says_what_is_missing_and_when_the_last_refresh_was(home:
     own = state.company("2330")
     assert own is not None
     assert own.missing is not None
-    assert (own.missing.first, own.missing.days, own.missing.why) == (date(2026, 4, 1), 1, "not_asked")
+    # That evening is published too: two days lack.
+    assert (own.missing.first, own.missing.days, own.missing.why) == (date(2026, 4, 1), 2, "not_asked")
 
 
 def test_an_absent_and_an_empty_store_are_told_apart(bare_home: Home) -> None:

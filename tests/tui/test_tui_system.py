@@ -102,7 +102,8 @@ async def test_each_pane_tells_what_the_store_remembers(
         fresh = table_text(app, "#freshness")
         assert len([row for row in fresh.splitlines() if "2026-03-31" in row]) >= 40
         bad = next(row for row in fresh.splitlines() if row.split()[:1] == ["2330"])
-        assert bad.split()[-1] == "1"
+        # A session behind, one row in quarantine; the evening of 1 April is published and not in yet.
+        assert bad.split()[-4:] == ["1", "·", "1", "尚未向交易所取得"]
         await pilot.press("p")
         await settle(pilot)
         text = table_text(app, "#pane")
