@@ -21,7 +21,8 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dashboard_soak import Clock, quiet, rss, soak
+from benchmarks.dashboard_soak import Clock, quiet, soak
+from stockllm.tui.memory import resident
 
 #: Name, stocks, first day.
 MARKETS = (
@@ -92,7 +93,7 @@ async def measure(root: Path, quick: bool) -> dict[str, str]:
             await quiet(app)
             await asyncio.sleep(0.5)
         await asyncio.sleep(3)
-        found["memory, every tab opened, before a model is loaded"] = f"{rss() / 1e6:.0f} MB"
+        found["memory, every tab opened, before a model is loaded"] = f"{resident() / 1e6:.0f} MB"
         for name, keys in (
             ("company", ["down"]),
             ("pan", ["left", "right"]),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from stockllm.tui.memory import resident
 
 HOURS = 10
 #: Keys in a minute of the simulated day, without a pause between them.
@@ -34,11 +34,6 @@ HABITS: dict[str, tuple[str, ...]] = {
     "5": ("p", "P", "down", "pagedown", "tab", "r"),
     "": ("t", "l", "c", "question_mark escape", "colon [tsmc] escape"),
 }  # fmt: skip
-
-
-def rss() -> int:
-    """The resident memory of this process in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Clock:
@@ -72,8 +67,8 @@ async def soak(app: Any, pilot: Any, clock: Clock, say: Callable[[str], None]) -
         if not rest:
             await quiet(app)
             gc.collect()
-            hourly.append(rss())
-            say(f"hour {hour}: {rss() / 1e6:.0f} MB")
+            hourly.append(resident())
+            say(f"hour {hour}: {resident() / 1e6:.0f} MB")
             if hour in LANDINGS:
                 folder = str(app.home.root)
                 command = (sys.executable, "-m", "benchmarks.dashboard_market", folder)
