@@ -186,7 +186,10 @@ def evaluate(
     language = settings.language
     with store:
         wanted = chosen(store, codes or [], ())
-        loaded = recipe.load(store.home, model or None)
+        card = recipe.card_of(store.home, model or None)
+        # Loading takes seconds: a period that cannot be scored is refused before.
+        recipe.windows_of(card, store, wanted, first, last, stride=stride, force=force)
+        loaded = recipe.load(store.home, card.name)
         found = recipe.evaluate(
             loaded,
             store,

@@ -170,16 +170,7 @@ def load(home: Home, name: str | None) -> ClosesModel:
     """
     from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
 
-    cards = {card.name: card for card in list_models(home)}
-    card = next(iter(cards.values()), None) if name is None else cards.get(name)
-    if card is None:
-        names = ", ".join(cards) or "none yet"
-        which = "" if name is None else f" '{name}'"
-        which_zh = "" if name is None else f"「{name}」"
-        raise ModelUnavailable(
-            f"There is no model of closes{which} (there: {names}): train one with 'stockllm closes train'.",
-            zh=f"沒有收盤價模型{which_zh}（現有：{names}）：請用 'stockllm closes train' 訓練。",
-        )
+    card = card_of(home, name)
     prepare_imports()
     folder = folder_of(home) / card.name
     with quiet_imports():
@@ -197,6 +188,24 @@ def load(home: Home, name: str | None) -> ClosesModel:
             zh=f"無法從 {folder} 載入收盤價模型「{card.name}」：請重新訓練。",
         ) from error
     return ClosesModel(model, tokenizer, card)
+
+
+def card_of(home: Home, name: str | None) -> ClosesCard:
+    """The card of a model by its name, the newest where none is given; loads no weights.
+
+    :raises ModelUnavailable: where there is none.
+    """
+    cards = {card.name: card for card in list_models(home)}
+    card = next(iter(cards.values()), None) if name is None else cards.get(name)
+    if card is None:
+        names = ", ".join(cards) or "none yet"
+        which = "" if name is None else f" '{name}'"
+        which_zh = "" if name is None else f"「{name}」"
+        raise ModelUnavailable(
+            f"There is no model of closes{which} (there: {names}): train one with 'stockllm closes train'.",
+            zh=f"沒有收盤價模型{which_zh}（現有：{names}）：請用 'stockllm closes train' 訓練。",
+        )
+    return card
 
 
 # --- forecast ------------------------------------------------------------------------------------
@@ -296,26 +305,10 @@ def evaluate(
 
     Every forecast day lies from ``start`` to ``end``; each evening reads the bars up to it alone.
 
-    :raises UsageError: for a period that the model has read, unless forced.
-    :raises NotEnoughHistory: where no window fits into the period.
+    :raises UsageError, NotEnoughHistory: as `windows_of` does.
     """
     card = loaded.card
-    read = date.fromisoformat(card.data_end)
-    if card.simulated == store.simulated and start <= read and not force:
-        raise UsageError(
-            f"{card.name} was trained on days up to {read}, so a period from {start} on is no test of it: "
-            "start later, or pass --force.",
-            zh=f"{card.name} 已用到 {read} 為止的資料訓練，從 {start} 起不能測試它："
-            "請晚些開始，或加上 --force。",
-        )
-    cases = [case for code in codes for case in _cases(store.bars.series(code), card, start, end, stride)]
-    if not cases:
-        raise NotEnoughHistory(
-            f"No company has {card.past} closes and {card.future} more from {start} to {end}: choose a "
-            "longer period or import more.",
-            zh=f"從 {start} 到 {end} 沒有公司有 {card.past} 個收盤價與其後 {card.future} 個："
-            "請選較長的期間或匯入更多。",
-        )
+    cases = windows_of(card, store, codes, start, end, stride=stride, force=force)
     made = []
     for number, (known, _) in enumerate(cases, 1):
         made.append(forecast(loaded, known, paths=paths, seed=seed))
@@ -334,16 +327,49 @@ def evaluate(
     }
 
 
-def _cases(
-    series: Series, card: ClosesCard, start: date, end: date, stride: int
+def windows_of(
+    card: ClosesCard,
+    store: Store,
+    codes: Sequence[str],
+    start: date,
+    end: date,
+    *,
+    stride: int,
+    force: bool = False,
 ) -> list[tuple[Series, Floats]]:
-    """What was known and what came, for every so-many-th evening whose next closes lie in the period."""
-    found = []
-    days = series.dates
-    for at in range(card.past - 1, len(series) - card.future):
-        if days[at + 1] >= start and days[at + card.future] <= end:
-            found.append((series[: at + 1], series.close[at + 1 : at + 1 + card.future]))
-    return found[::stride]
+    """What was known and what came, of every so-many-th evening whose next closes lie in the period.
+
+    All that can be refused is refused here, before any weights are loaded.
+
+    :raises UsageError: for a period that the model has read, unless forced.
+    :raises NotEnoughHistory: where no window fits into the period.
+    """
+    read = date.fromisoformat(card.data_end)
+    if card.simulated == store.simulated and start <= read and not force:
+        raise UsageError(
+            f"{card.name} was trained on days up to {read}, so a period from {start} on is no test of it: "
+            "start later, or pass --force.",
+            zh=f"{card.name} 已用到 {read} 為止的資料訓練，從 {start} 起不能測試它："
+            "請晚些開始，或加上 --force。",
+        )
+    cases = []
+    for code in codes:
+        series = store.bars.series(code)
+        days, ahead = series.dates, card.future
+        own = [
+            (series[: at + 1], series.close[at + 1 : at + 1 + ahead])
+            for at in range(card.past - 1, len(series) - ahead)
+            if days[at + 1] >= start and days[at + ahead] <= end
+        ]
+        cases += own[::stride]
+    if not cases:
+        raise NotEnoughHistory(
+            f"No company has {card.past} closes and {card.future} more from {start} to {end}: choose a "
+            "longer period or import more.",
+            zh=f"從 {start} 到 {end} 沒有公司有 {card.past} 個收盤價與其後 {card.future} 個："
+            "請選較長的期間或匯入更多。",
+        )
+    return cases
 
 
 def _figures(

@@ -270,13 +270,21 @@ def test_the_command(store: Store, trained: closes.ClosesCard, monkeypatch: pyte
     scored = run("evaluate", "2330", "--start", "2025-06-05", "--end", "2025-07-31", "--json")
     assert scored.exit_code == 0, scored.output
     assert set(json.loads(scored.stdout)["models"]) == {"whole", "last"}
+
+    def loads(*_: object, **__: object) -> None:
+        raise AssertionError("a period is refused before the model is loaded")
+
     for arguments, sentence in (
         (("forecast", "2330", "--model", "none"), "no model of closes 'none' (there: whole)"),
         (("forecast", "2330", "--paths", "0"), "The number of paths is 1 to 1,000"),
         (("evaluate", "--start", "2025-01-02", "--end", "2025-07-31"), "was trained on days up to"),
+        (("evaluate", "--start", "2025-07-30", "--end", "2025-07-31"), "No company has 4 closes and 3 more"),
         (("train", "--model-dir", "/nowhere"), "'/nowhere'"),
     ):
-        result = run(*arguments)
+        with monkeypatch.context() as patch:
+            if arguments[0] == "evaluate":
+                patch.setattr(closes, "load", loads)
+            result = run(*arguments)
         assert result.exit_code in (1, 2)
         assert sentence in result.stderr
         assert len(result.stderr.splitlines()) <= 2
