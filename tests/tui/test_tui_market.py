@@ -1,4 +1,4 @@
-"""Every key of the market tab's list and panels, pressed."""
+"""What the keys of the market tab do to its list and panels; that each does something: test_tui_keys."""
 
 from __future__ import annotations
 
@@ -42,23 +42,6 @@ async def test_it_opens_on_the_first_company_with_everything_read(
         assert "光寶科" in shown(app, Quote)
         assert "2026-03-31" in shown(app, TopBar)
         assert toasts(app) == []
-
-
-async def test_moving_in_the_list_shows_each_company(home: Home, make_app: MakeApp, settle: Settle) -> None:
-    app = make_app(home)
-    async with app.run_test(size=WIDE) as pilot:
-        await settle(pilot)
-        codes = [row.company.code for row in market(app).query_one(Watchlist).rows]
-        for key, index in (
-            ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("up", 0), ("end", 40), ("down", 40), ("home", 0),
-            ("pagedown", 40), ("pageup", 0), ("down", 1), ("enter", 1),
-        ):  # fmt: skip
-            await pilot.press(key)
-            await settle(pilot)
-            detail = market(app).detail
-            assert detail is not None
-            assert market(app).selected == codes[index], key
-            assert detail.company.code == codes[index], key
 
 
 async def test_the_list_scrolls_with_the_cursor_under_its_heading(
@@ -135,12 +118,9 @@ async def test_c_swaps_red_and_green_in_list_and_chart(home: Home, make_app: Mak
         assert toasts(app) == ["綠漲紅跌"]
 
 
-@pytest.mark.parametrize(
-    ("nearer", "farther"), [("plus", "minus"), ("right_square_bracket", "left_square_bracket")]
-)
-async def test_zoom_keys_change_the_days_in_view(
-    home: Home, make_app: MakeApp, settle: Settle, nearer: str, farther: str
-) -> None:
+async def test_zoom_keys_change_the_days_in_view(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    nearer, farther = "plus", "minus"
+
     def days() -> int:
         return int(chart_text(app).split("日線 ")[1].split()[0])
 
@@ -230,9 +210,8 @@ async def test_p_turns_the_panels_of_a_small_window(home: Home, make_app: MakeAp
         assert seen == [[" 訊號 "], [" 新聞 "], [" 資料狀態 "], [" 訊號 "]]
 
 
-@pytest.mark.parametrize("closing", ["escape", "question_mark", "q"])
 async def test_question_mark_opens_the_help_in_the_language(
-    home: Home, make_app: MakeApp, settle: Settle, closing: str
+    home: Home, make_app: MakeApp, settle: Settle
 ) -> None:
     app = make_app(home)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -246,7 +225,7 @@ async def test_question_mark_opens_the_help_in_the_language(
         await pilot.press("l")
         await settle(pilot)
         assert "預測目前這檔股票" in str(app.screen.query_one("#help-text", Static).render())
-        await pilot.press(closing)
+        await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, MarketScreen)
 
