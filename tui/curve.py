@@ -50,12 +50,17 @@ class Curve(Widget):
 
     plot: reactive[Plot | None] = reactive(None)
 
+    #: What was drawn last, and for which plot and size.
+    _drawn: tuple[Plot, int, int, Canvas] | None = None
+
     def render_line(self, y: int) -> Strip:
         """One row of the plot."""
         width, height = self.size
         if self.plot is None or y >= height:
             return Strip.blank(width, self.rich_style)
-        canvas = draw(self.plot, width, height)
+        if self._drawn is None or self._drawn[:3] != (self.plot, width, height):
+            self._drawn = (self.plot, width, height, draw(self.plot, width, height))
+        canvas = self._drawn[3]
         ground = self.rich_style.bgcolor
         styles = {
             ink: Style(color=self.get_component_rich_style(f"curve--{ink}").color, bgcolor=ground)
@@ -111,7 +116,7 @@ def draw(plot: Plot, width: int, height: int) -> Canvas:
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """The lowest and highest value with a little air, never the same."""
+    """The lowest and highest value with a little air, never the same, and not below 0 where no value is."""
     low, high = min(values), max(values)
     air = (high - low) * 0.05 or max(abs(high) * 0.05, 1e-9)
-    return low - air, high + air
+    return (max(0.0, low - air) if low >= 0 else low - air), high + air
