@@ -42,7 +42,7 @@ class OutcomeLine(Widget):
         if came is None:
             first, look = [t("outcome.open", language), said], "$text-quiet"
         else:
-            hit = low <= came <= high
+            hit = self._inside(low, came, high)
             verdict = t("outcome.hit" if hit else "outcome.missed", language)
             happened = t("outcome.came", language, price=text.price(came))
             off = t("outcome.error", language, move=text.percent(middle / came - 1))
@@ -69,10 +69,19 @@ class OutcomeLine(Widget):
         assert self.detail is not None
         forecast, score, series = self.past.forecast, self.past.score, self.detail.series
         if score is not None and score.date == forecast.dates[-1]:
-            return forecast.last_close / 100 * math.exp(score.actual)
+            return round(forecast.last_close / 100 * math.exp(score.actual), 2)
         place = bisect_left(series.dates, forecast.dates[-1])
         found = place < len(series) and series.dates[place] == forecast.dates[-1]
         return float(series.close[place]) if found else None
+
+    def _inside(self, low: float, came: float, high: float) -> bool:
+        """As the ledger has it where it is scored, so that no two tabs differ; else an edge is inside, to the
+        half of a cent that floats may be off."""
+        assert self.past is not None
+        score = self.past.score
+        if score is not None and score.date == self.past.forecast.dates[-1]:
+            return score.inside80
+        return low - 0.005 <= came <= high + 0.005
 
     def _against_naive(self) -> list[str]:
         assert self.past is not None

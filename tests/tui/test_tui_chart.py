@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from textual.pilot import Pilot
 from stockllm.data.paths import Home
 from stockllm.data.records import Article, Bar, PathForecast, Series
 from stockllm.data.store import Store
+from stockllm.forecaster.scoring import score_due
 from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.forecast_line import ForecastLine
@@ -196,6 +198,33 @@ async def test_an_older_forecast_is_held_against_what_came(
         await pilot.press("escape")
         await settle(pilot)
         assert screen.query_one(ForecastLine).display
+
+
+async def test_a_close_on_the_edge_of_the_band_is_a_hit_as_the_ledger_has_it(
+    home: Home, make_app: MakeApp, settle: Settle, forecast: PathForecast, bars: list[Bar]
+) -> None:
+    """What came is kept as a log return: 100.50 comes back as 100.49999999999999."""
+    place = next(
+        place
+        for place in range(len(bars) - 10, 20, -1)
+        if math.exp(math.log(bars[place + 5].close / bars[place].close)) * bars[place].close
+        < bars[place + 5].close
+    )
+    close = bars[place + 5].close
+    old = earlier(forecast, bars, len(bars) - 1 - place)
+    with Store.open(home) as store:
+        store.ledger.freeze(replace(old, prices=np.full_like(old.prices, close)), "flat")
+        score_due(store)
+    app = make_app(home)
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        await pilot.press(*["down"] * 5, "b")
+        await settle(pilot)
+        assert "✓ 落在區間內" in shown(app, OutcomeLine)
+        assert f"實際 {close / 100:,.0f}" in shown(app, OutcomeLine)
+    with Store.open(home) as store:
+        (last,) = (each.score for each in store.scores.list("2330") if each.score.day == 5)
+    assert last.inside80
 
 
 async def test_news_are_listed_with_age_and_source_and_open_in_the_browser(
