@@ -128,10 +128,21 @@ def _changes(
     return found
 
 
-def _realised(
-    orders: dict[int, OrderRow], fills: list[FillRow], grants: list[GrantRow]
-) -> list[tuple[date, str, int]]:
-    """What was realised: the session, the code, and the TWD."""
+def paid_for_held(exchange: Exchange, name: str) -> dict[str, int]:
+    """What the account's holdings have cost by code, in TWD, the commission of the purchases included.
+
+    The cost that ``realised`` is reckoned from: what an account gained is what it realised and what its
+    holdings are worth more than this.
+    """
+    with exchange.store.books.read() as books:
+        account = exchange.account(books, name)
+        orders = {order.id: order for order in books.orders(account.id, state="filled")}
+        fills, grants = books.fills(account.id), books.grants(account.id)
+    return _matched(orders, fills, grants).paid()
+
+
+def _matched(orders: dict[int, OrderRow], fills: list[FillRow], grants: list[GrantRow]) -> Matcher:
+    """Every sale with its purchases."""
     matched = Matcher()
     for event in _in_order(fills, grants):
         if isinstance(event, GrantRow):
@@ -142,7 +153,15 @@ def _realised(
             matched.buy(order.code, order.shares, -cash, event.session, 0)
         else:
             matched.sell(order.code, order.shares, cash, event.session, 0)
-    sold = [(trade.sold, trade.code, trade.profit) for trade in matched.trades]
+    return matched
+
+
+def _realised(
+    orders: dict[int, OrderRow], fills: list[FillRow], grants: list[GrantRow]
+) -> list[tuple[date, str, int]]:
+    """What was realised: the session, the code, and the TWD."""
+    trades = _matched(orders, fills, grants).trades
+    sold = [(trade.sold, trade.code, trade.profit) for trade in trades]
     return sold + [(grant.session, grant.code, grant.cash) for grant in grants]
 
 

@@ -108,6 +108,10 @@ class Matcher:
         held = number - mine.number
         self.trades.append(Trade(code, mine.bought, day, held, shares, paid, received, stop))
 
+    def paid(self) -> dict[str, int]:
+        """What is still held has cost, by code, in TWD and with charges."""
+        return {code: mine.paid for code, mine in self._open.items()}
+
     def left(self, day: date, number: int, close: Callable[[str], Cents]) -> list[Trade]:
         """What is still held, by code, as if sold at its ``close`` without charges."""
         return [

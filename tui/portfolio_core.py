@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Shares of one company. ``today`` is what its last session moved them by in TWD, None where unknown."""
+    """Shares of one company, in TWD; None where there is no price.
+
+    ``cost`` has the commission of the purchases in it, as what was realised has; at a server that keeps no
+    books it has none. ``today`` is what the last session moved the shares by.
+    """
 
     company: Company
     shares: int
@@ -65,7 +69,7 @@ class Portfolio:
 
     @property
     def gain(self) -> int:
-        """What all holdings are worth more than they cost, before charges."""
+        """What all holdings are worth more than they cost."""
         return sum(each.gain or 0 for each in self.holdings)
 
     @property
@@ -93,6 +97,7 @@ def load_accounts(home: Home) -> tuple[Which, ...]:
 def load_portfolio(home: Home, which: Which) -> Portfolio:
     """What an account has. UsageError for none of this name; what a broker raises is passed on."""
     from stockllm.data.settings import Settings
+    from stockllm.trading.history import paid_for_held
     from stockllm.trading.live import look
 
     settings = Settings.load(home)
@@ -101,22 +106,25 @@ def load_portfolio(home: Home, which: Which) -> Portfolio:
         seen = look(store, account)
         known = {company.code: company for company in store.companies()}
         orders = tuple(account.broker.orders())
-        fills = {}
+        fills, paid = {}, {}
         if account.exchange is not None:
             fills = {fill.order_id: fill for fill in account.exchange.fills(account.name)}
-        holdings = tuple(
-            Holding(
-                known.get(row.code) or Company.bare(row.code),
-                row.shares,
-                row.cost,
-                row.close,
-                row.worth,
-                row.gain,
-                _today(store, row.code, row.shares, seen.day),
+            paid = paid_for_held(account.exchange, account.name)
+        holdings = []
+        for row in seen.rows:
+            cost = paid.get(row.code, row.cost)
+            holdings.append(
+                Holding(
+                    known.get(row.code) or Company.bare(row.code),
+                    row.shares,
+                    cost,
+                    row.close,
+                    row.worth,
+                    None if row.worth is None else row.worth - cost,
+                    _today(store, row.code, row.shares, seen.day),
+                )
             )
-            for row in seen.rows
-        )
-    return Portfolio(which, seen, holdings, orders, fills, known, account.discount)
+    return Portfolio(which, seen, tuple(holdings), orders, fills, known, account.discount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,13 +86,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.account": ("下一個帳戶", "the next account"),
     "help.new_account": ("在本地交易所開一個帳戶", "open an account at the local exchange"),
     "help.portfolio": (
-        "第一行永遠顯示是哪個帳戶。委託要按兩次 Ctrl+S 才會送出。損益未計手續費與稅；"
-        "已實現則已扣除買賣兩邊的費用與稅，並計入現金股利。買進持有是開戶當晚以同樣的現金平均買進"
+        "第一行永遠顯示是哪個帳戶。委託要按兩次 Ctrl+S 才會送出。損益已扣買進的手續費，"
+        "未扣賣出的費用與稅（伺服器的帳戶兩者都未扣）；已實現則已扣買賣兩邊的費用與稅，並計入現金股利。"
+        "本地帳戶的兩者之和，就是總值減起始現金。買進持有是開戶當晚以同樣的現金平均買進"
         "所有公司，費用相同。",
-        "The first line always names the account. An order is sent only on the second Ctrl+S. Gains are"
-        " before charges; what is realised is after those of both sides, with dividends in money. Buy and"
-        " hold is an equal part of the same cash in every company on the account's first evening, at the"
-        " same charges.",
+        "The first line always names the account. An order is sent only on the second Ctrl+S. A gain is"
+        " after the commission of buying and before the charges of selling (at a server, before both); what is"
+        " realised is after those of both sides, with dividends in money. Of a local account the two add up to"
+        " equity less the starting cash. Buy and hold is an equal part of the same cash in every company on"
+        " the account's first evening, at the same charges.",
     ),
     "toast.order": ("委託 {id}：{state}", "order {id}: {state}"),
     "toast.order_failed": ("委託沒有成功", "The order did not go through"),

@@ -196,6 +196,9 @@ async def test_equity_is_drawn_against_buying_and_holding_with_what_was_realised
         assert "⣀" in curve or "⠉" in curve or "⠤" in curve or "⠒" in curve
         total, today = f"{past.realised_total:+,}", f"{past.realised_today:+,}"
         assert past.realised_today not in (0, past.realised_total)
+        # Open and realised gains are reckoned from the same cost: together they are all that was gained.
+        assert screen.portfolio is not None
+        assert screen.portfolio.gain + past.realised_total == equity - past.opening.cash
         said = f"已實現 {total}（今日 {today}）" if language == "zh" else f"realised {total} (today {today})"
         assert said in head(screen)
         assert f"{past.realised['2330']:+,}" in table_text(app, "#holdings")
