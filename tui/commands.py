@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
     """All there is to do, seen from ``screen``: what can be done there first, companies last."""
-    entries = [_action(key) for key in (*TAB_KEYS[screen.TAB], *COMMON) if key.name != "palette"]
+    entries = [_action(key, screen.TAB) for key in TAB_KEYS[screen.TAB]]
+    entries += [_action(key) for key in COMMON if key.name != "palette"]
     entries += [
         Entry("palette.tab", *TABLE[f"tab.{name}"], f"app.tab('{name}')", str(number), name)
         for number, name in enumerate(TABS, 1)
@@ -39,14 +40,16 @@ def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
     return entries + (company_entries(row.company for row in board.rows) if board else [])
 
 
-def _action(key: Key) -> Entry:
-    return Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, key.name)
+def _action(key: Key, tab: str = "") -> Entry:
+    """What a key does; it answers to the name of its tab too, after the tab itself."""
+    words = f"{key.name}\n{' '.join(TABLE[f'tab.{tab}'])}" if tab else key.name
+    return Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, words)
 
 
 def _elsewhere(app: StockApp, tab: str) -> Iterator[Entry]:
-    """What can be done on a tab that is not shown. It says whose it is, and answers to the tab's name."""
+    """What can be done on a tab that is not shown; it says whose it is."""
     # Where the focus is next is no matter for who is elsewhere.
-    found = [_action(key) for key in TAB_KEYS[tab] if key.action.startswith("screen.")]
+    found = [_action(key, tab) for key in TAB_KEYS[tab] if key.action.startswith("screen.")]
     if tab == app.market.TAB:
         found += app.market.entries()
     number = TABS.index(tab) + 1
@@ -56,5 +59,4 @@ def _elsewhere(app: StockApp, tab: str) -> Iterator[Entry]:
             kind=f"tab.{tab}",
             action=f"app.on_tab({tab!r}, {entry.action!r})",
             key=f"{number} {entry.key}" if entry.key else "",
-            words="\n".join((entry.words, *TABLE[f"tab.{tab}"])),
         )

@@ -91,10 +91,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "本地帳戶的兩者之和，就是總值減起始現金。買進持有是開戶當晚以同樣的現金平均買進"
         "所有公司，費用相同。",
         "The first line always names the account. An order is sent only on the second Ctrl+S. A gain is"
-        " after the commission of buying and before the charges of selling (at a server, before both); what is"
-        " realised is after those of both sides, with dividends in money. Of a local account the two add up to"
-        " equity less the starting cash. Buy and hold is an equal part of the same cash in every company on"
-        " the account's first evening, at the same charges.",
+        " after the commission of buying and before the charges of selling (at a server, before both); what"
+        " is realised is after those of both sides, with dividends in money. Of a local account the two add"
+        " up to equity less the starting cash. Buy and hold is an equal part of the same cash in every"
+        " company on the account's first evening, at the same charges.",
     ),
     "toast.order": ("委託 {id}：{state}", "order {id}: {state}"),
     "toast.order_failed": ("委託沒有成功", "The order did not go through"),

@@ -123,6 +123,11 @@ async def test_an_action_of_a_tab_that_was_never_opened_is_done_there_once_it_is
         await pilot.press("4")
         await choose(pilot, settle, "portfolio take back")
         assert isinstance(app.screen, PortfolioScreen)
+        # A tab's name alone is the tab, and on the tab itself its actions answer to it as well.
+        await choose(pilot, settle, "forecasts")
+        assert app.screen is ledger
+        await choose(pilot, settle, "forecasts adapter")
+        assert ledger.adapter == "taiwan-41"
 
 
 async def test_an_action_chosen_in_one_burst_from_another_tab_takes_its_keys(
