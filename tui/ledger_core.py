@@ -132,7 +132,8 @@ class Chosen:
 
     ``coverage`` and ``ratio`` are over all scored days up to an evening: the share inside the 80% band,
     and the CRPS over the naive forecast's. ``counted`` says that they are of forecasts that prove
-    something; where there are none, they are of all that were scored.
+    something; where there are none, they are of all that were scored. As in the record, the baselines'
+    own forecasts are left out where no model is asked for, unless there are no others.
     """
 
     entries: tuple[Entry, ...]
@@ -150,8 +151,12 @@ def choose(
     descending: bool = True,
 ) -> Chosen:
     """The entries that answer, and their curves."""
+    from stockllm.forecaster.models import BASELINES
+
     found = [entry for entry in ledger.entries if entry.answers(query, model, adapter)]
     scored = [entry for entry in found if entry.days]
+    if model is None:
+        scored = [entry for entry in scored if entry.model not in BASELINES] or scored
     counted = [entry for entry in scored if entry.counts]
     coverage, ratio = _curves(counted or scored)
     return Chosen(tuple(_sorted(found, order, descending)), coverage, ratio, bool(counted))

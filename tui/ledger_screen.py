@@ -94,12 +94,11 @@ class LedgerScreen(TabScreen):
             )
             codes = {entry.company.code for entry in chosen.entries}
             code = next(iter(codes)) if len(codes) == 1 else None
-            name = self.model
-            if name is not None and self.adapter:
-                name = f"{name}+{self.adapter}"
-            # The record is of models by name; an adapter of no model named has none of its own.
-            known = self.adapter is None or name is not None
-            said = core.load_record(self.stock.home, code, name) if known else ("", "")
+            # The record is of all, or of one model with its adapter; the words are of what the curves show.
+            names = {entry.name for entry in chosen.entries}
+            every = self.model is None and self.adapter is None
+            name = next(iter(names)) if len(names) == 1 and not every else None
+            said = core.load_record(self.stock.home, code, name) if every or name else ("", "")
             self.answer(LedgerChosen(chosen, said))
         except Exception as error:
             self.post_message(LoadFailed("ledger", error))

@@ -24,6 +24,7 @@ from stockllm.forecaster.scoring import record, score_due
 from stockllm.tui import ledger_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.curve import Curve, Plot, draw
+from stockllm.tui.ledger_core import Ledger, choose
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.outcome_line import OutcomeLine
 from stockllm.tui.text import level, price
@@ -59,7 +60,9 @@ def scored(filled: Path, tmp_path_factory: pytest.TempPathFactory, forecast: Pat
             for back in range(5, 41, 6):
                 moved = past(forecast, bars, back, code)
                 store.ledger.freeze(moved, "llama")
-                store.ledger.freeze(replace(moved, model="drift", adapter=None, adapter_hash=None), "drift")
+                other = replace(moved, model="drift", adapter=None, adapter_hash=None)
+                other = replace(other, prices=np.rint(other.prices * 1.03).astype(np.int32))
+                store.ledger.freeze(other, "drift")
         score_due(store)
     return home.root
 
@@ -104,7 +107,11 @@ async def test_the_ledger_is_a_table_with_what_came(
         line = next(row for row in text.splitlines() if head in row and first.name in row)
         assert f"{level(low)}–{level(high)}" in line
         assert f" {price(due.close / 100)} " in line
-        assert screen.chosen.ratio[-1][1] == pytest.approx(said_ratio(screen))
+        # The curves end where the record beside them stands: without the baseline's own forecasts.
+        assert screen.chosen.ratio[-1][1] == pytest.approx(said.ratio)
+        assert screen.chosen.coverage[-1][1] == pytest.approx(said.coverage80)
+        drift = choose(screen.ledger or Ledger(()), model="drift")
+        assert drift.ratio[-1][1] != pytest.approx(said.ratio)
         drawn = "\n".join(lines(screen.query_one("#ratio", Curve)))
         assert any(0x2800 < ord(c) < 0x2900 for c in drawn)
 
@@ -138,15 +145,12 @@ async def test_rows_that_a_larger_window_brings_into_sight_get_their_bands(
         assert "…" not in text
 
 
-def said_ratio(screen: LedgerScreen) -> float:
-    assert screen.chosen is not None
-    counted = [e for e in screen.chosen.entries if e.days and (e.counts or not screen.chosen.counted)]
-    return sum(e.crps for e in counted) / sum(e.naive for e in counted)
-
-
 async def test_filters_orders_language_and_the_way_to_the_chart(
     ledger_home: Home, make_app: MakeApp, settle: Settle
 ) -> None:
+    with Store.open(ledger_home) as store:
+        said = record(store, model="llama+taiwan-41").sentence_zh
+        assert said != record(store, model="llama").sentence_zh
     app = make_app(ledger_home)
     async with app.run_test(size=WIDE) as pilot:
         await settle(pilot)
@@ -162,7 +166,11 @@ async def test_filters_orders_language_and_the_way_to_the_chart(
         await pilot.press("m")
         await settle(pilot)
         assert {entry.model for entry in listed()} == {"drift"}
-        await pilot.press("m", "a", "a")
+        await pilot.press("m")
+        await settle(pilot)
+        # All that answers is of one adapter, so the record is that adapter's, not an empty one of "llama".
+        assert said in str(screen.query_one("#record", Static).render())
+        await pilot.press("a", "a")
         await settle(pilot)
         assert {(entry.model, entry.adapter) for entry in listed()} == {("llama", "taiwan-41")}
         await pilot.press("slash", *"2317")
