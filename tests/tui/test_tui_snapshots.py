@@ -162,7 +162,11 @@ def test_tab(
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize("keys", [("colon", *"20"), ("n",), ("4", "s")], ids=["palette", "news", "form"])
+@pytest.mark.parametrize(
+    "keys",
+    [("colon", *"20"), ("n",), ("4", "s"), ("2", "n", *"mine")],
+    ids=["palette", "news", "form", "account"],
+)
 def test_what_lies_over_the_tabs(
     home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, keys: tuple[str, ...], language: str
 ) -> None:

@@ -117,7 +117,7 @@ async def test_other_tabs_catch_up_when_they_are_seen_and_a_ticket_is_left_alone
         await settle(pilot)
         await pilot.press("2")
         await settle(pilot)
-        assert "account add" in str(app.screen.query_one("#account", Static).render())
+        assert "按 n 開一個" in str(app.screen.query_one("#account", Static).render())
         play(home)  # another connection, as another process has
         await look(pilot, settle)
         assert "carol" in str(app.screen.query_one("#account", Static).render())
