@@ -45,7 +45,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "account.field.discount": ("手續費比例（0.6 為六折）", "part of the commission"),
     "account.field.password": ("連線密碼（可不填）", "password (may be empty)"),
     "account.good": (
-        "將開戶 {name}：現金 {twd} 元，手續費收 {part} 倍。密碼只給 stockllm exchange serve 的連線用。",
+        "將開戶 {name}：現金 {twd} 元，手續費乘以 {part}。密碼只給 stockllm exchange serve 的連線用。",
         "Would open {name} with {twd} TWD, commission times {part}. The password is for clients of"
         " stockllm exchange serve alone.",
     ),
