@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from stockllm.tui.memory import resident
+from stockllm.tui.memory import TIDY_S, resident
 
 HOURS = 10
 #: Keys in a minute of the simulated day, without a pause between them.
@@ -67,6 +67,7 @@ async def soak(app: Any, pilot: Any, clock: Clock, say: Callable[[str], None]) -
         if not rest:
             await quiet(app)
             gc.collect()
+            await asyncio.sleep(2 * TIDY_S)  # what the dashboard does about memory, it does when it rests
             hourly.append(resident())
             say(f"hour {hour}: {resident() / 1e6:.0f} MB")
             if hour in LANDINGS:
