@@ -305,6 +305,22 @@ def no_bars() -> Iterator[None]:
             chatter.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def chatter_in(file: Path) -> Iterator[None]:
+    """What transformers logs goes to a file; the terminal shows our words, in the reader's language."""
+    from transformers.utils import logging as chatter
+
+    handler = logging.FileHandler(file, encoding="utf-8")
+    chatter.disable_default_handler()
+    chatter.add_handler(handler)
+    try:
+        yield
+    finally:
+        chatter.remove_handler(handler)
+        handler.close()
+        chatter.enable_default_handler()
+
+
 def _unavailable(base: str | Path, error: Exception) -> ModelUnavailable:
     cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if Path(base).is_dir():

@@ -22,6 +22,7 @@ from stockllm.data.sentences import Sentence
 from stockllm.forecaster import cards, methods, runs
 from stockllm.forecaster.engines import (
     Loaded,
+    chatter_in,
     choose_engine,
     load,
     no_bars,
@@ -307,7 +308,7 @@ def _fit(
         trainer.add_callback(patience.callback())
     speed = sft.follow(trainer, tell, stop)
     stop.patient = True
-    with no_bars():
+    with no_bars(), chatter_in(run.folder / "engine.log"):
         sft.fit(trainer, checkpoint)
     if trainer.state.global_step < plan.steps and not (patience and patience.ended(trainer.state)):
         raise KeyboardInterrupt

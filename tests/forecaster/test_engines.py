@@ -59,6 +59,24 @@ def test_eight_bit_optimisers_fall_back_where_there_is_no_cuda(monkeypatch: pyte
     assert optimiser("adamw_8bit") == ("adamw_8bit", None)
 
 
+def test_what_libraries_log_while_training_goes_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import logging as chatter
+
+    root = chatter.get_logger("transformers")
+    (shown,) = root.handlers
+    heard: list[str] = []
+    monkeypatch.setattr(shown, "emit", lambda record: heard.append(record.getMessage()))
+    talker = chatter.get_logger("transformers.trainer_utils")
+    with engines.chatter_in(tmp_path / "engine.log"):
+        talker.warning("mtime may not be reliable")
+    talker.warning("afterwards")
+    assert (tmp_path / "engine.log").read_text("utf-8") == "mtime may not be reliable\n"
+    assert heard == ["afterwards"]
+    assert root.handlers == [shown]
+
+
 def test_quantised_loading_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     engines.refuse_quantised(False, False)
     monkeypatch.setattr(engines, "_cuda", lambda: True)
