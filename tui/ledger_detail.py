@@ -87,8 +87,10 @@ def load_said(home: Home, id: int) -> Said:
         forecast.made_at,
         len(forecast.prices),
         tuple(
-            SaidDay(day, *(float(level) for level in table[:, place]), scores.get(place + 1))
-            for place, day in enumerate(forecast.dates)
+            SaidDay(day, low, middle, high, scores.get(place))
+            for place, (day, (low, middle, high)) in enumerate(
+                zip(forecast.dates, table.T.tolist(), strict=True), start=1
+            )
         ),
     )
 
