@@ -71,12 +71,14 @@ class TrainingStopped(StockllmError):
 class OrderRefused(StockllmError):
     """The exchange does not take an order, and nothing has changed.
 
-    ``reason`` is one word for programs, ``zh`` also what the university's protocol answers.
+    ``reason`` is one word for programs, ``status`` the few Chinese words that the university's protocol
+    answers. The Chinese sentence begins with them; ``zh`` is the rest of it, which says what to do.
     """
 
-    def __init__(self, reason: str, zh: str, en: str) -> None:
-        super().__init__(en, zh=zh)
+    def __init__(self, reason: str, status: str, en: str, zh: str = "") -> None:
+        super().__init__(en, zh=f"{status}：{zh}" if zh else status)
         self.reason = reason
+        self.status = status
 
 
 class BrokerError(StockllmError):

@@ -50,7 +50,9 @@ class Book:
         """Book ``order`` for the next session; OrderRefused, with nothing changed, where it cannot be."""
         session = self.next_session
         if session is None:
-            raise OrderRefused("closed", "今日無開盤", "The market has no further session.")
+            raise OrderRefused(
+                "closed", "今日無開盤", "The market has no further session.", "之後沒有交易日了。"
+            )
         if self.market.close(order.code, self.day) is None:
             raise unknown_code(order.code)
         order = check_form(order, session, self.rules.off_tick)
@@ -98,9 +100,19 @@ class Book:
 
 def unknown_code(code: str) -> OrderRefused:
     """The refusal of a stock that has never traded here."""
-    return OrderRefused("code", "股票代號錯誤", f"No stock with prices has the code {code[:12]!r}.")
+    return OrderRefused(
+        "code",
+        "股票代號錯誤",
+        f"No stock with prices has the code {code[:12]!r}.",
+        f"沒有代號 {code[:12]!r} 的股票，或它還沒有股價。",
+    )
 
 
 def not_open(id: int) -> OrderRefused:
     """The refusal to cancel what is not there any more."""
-    return OrderRefused("not_open", "委託不存在或已結束", f"There is no open order {id}.")
+    return OrderRefused(
+        "not_open",
+        "委託不存在或已結束",
+        f"There is no open order {id}.",
+        f"沒有等待中的委託 {id}，請先列出委託。",
+    )

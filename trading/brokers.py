@@ -112,7 +112,9 @@ class BookBroker:
     def session(self) -> date:
         session = self.book.next_session
         if session is None:
-            raise OrderRefused("closed", "今日無開盤", "The market has no further session.")
+            raise OrderRefused(
+                "closed", "今日無開盤", "The market has no further session.", "之後沒有交易日了。"
+            )
         return session
 
     def funds(self) -> Funds:

@@ -419,7 +419,12 @@ def _same(known: OrderRow, order: Order) -> OrderRow:
     if (known.code, known.side, known.shares) != (order.code, order.side, order.shares) or (
         known.price != order.price
     ):
-        raise OrderRefused("key", "重複的識別碼", "This idempotency key was used for another order.")
+        raise OrderRefused(
+            "key",
+            "重複的識別碼",
+            "This idempotency key was used for another order.",
+            "這個識別碼已用於另一筆委託，請換一個。",
+        )
     return known
 
 

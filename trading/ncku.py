@@ -130,7 +130,12 @@ class NckuBroker:
         session = self.session()
         order = check_form(order, session, "round")
         if order.shares % LOT:
-            raise OrderRefused("shares", "僅限整股", "This broker takes whole lots of 1,000 shares only.")
+            raise OrderRefused(
+                "shares",
+                "僅限整股",
+                "This broker takes whole lots of 1,000 shares only.",
+                "此券商只接受 1,000 股的倍數。",
+            )
         held = self.reconcile().get(order.code, Position(order.code, 0, 0)).shares
         for sent in self._pending(order.code):
             if sent.state == "booked":
@@ -139,22 +144,32 @@ class NckuBroker:
                     "該股已有委託",
                     f"An order for {order.code} is booked for {sent.session}, and it cannot be cancelled: "
                     "wait for that session.",
+                    f"{order.code} 有一筆 {sent.session} 的委託無法取消，請等該日過後。",
                 )
             raise OrderRefused(
                 "pending",
                 "前次委託結果不明",
                 f"Nobody knows whether the order for {order.code} sent at {_at(sent)} arrived: "
                 f"the holdings tell after the session of {sent.session}.",
+                f"{_at(sent)} 送出的 {order.code} 委託不知是否送達，{sent.session} 收盤後看庫存便知。",
             )
         if order.side == "sell" and order.shares > held:
             raise OrderRefused(
-                "holdings", "庫存不足", f"The order sells {order.shares:,} shares and {held:,} are held."
+                "holdings",
+                "庫存不足",
+                f"The order sells {order.shares:,} shares and {held:,} are held.",
+                f"要賣出 {order.shares:,} 股，持有 {held:,} 股，請減少股數。",
             )
         return self._send(order, session, held)
 
     def cancel(self, id: int) -> Placed:
         """OrderRefused, always: the protocol has no such call."""
-        raise OrderRefused("no_cancel", "此券商不支援取消", f"This broker cannot take order {id} back.")
+        raise OrderRefused(
+            "no_cancel",
+            "此券商不支援取消",
+            f"This broker cannot take order {id} back.",
+            f"委託 {id} 只能等到該交易日結束。",
+        )
 
     def reconcile(self) -> dict[str, Position]:
         """Find from the holdings what became of the orders whose session is over; the holdings.
@@ -187,7 +202,12 @@ class NckuBroker:
     def settle(self, id: int, state: SentState) -> None:
         """A person has looked: the order ``id`` was "filled", "expired" or "refused"."""
         if id not in {sent.id for sent in self._pending()}:
-            raise OrderRefused("not_open", "委託不存在或已結束", f"There is no order {id} that waits.")
+            raise OrderRefused(
+                "not_open",
+                "委託不存在或已結束",
+                f"There is no order {id} that waits.",
+                f"沒有等待中的委託 {id}，請先列出委託。",
+            )
         self.store.sent_orders.end(id, state, "as a person says")
 
     def _send(self, order: Order, session: date, held: int) -> Placed:

@@ -59,16 +59,25 @@ def check_form(order: Order, day: date, off_tick: OffTick = "refuse") -> Order:
     ``off_tick`` "round" moved to it: a buy's down, a sale's up.
     """
     if order.side not in ("buy", "sell"):
-        raise OrderRefused("side", "買賣別錯誤", f"There is no side {order.side!r}: it is buy or sell.")
+        raise OrderRefused(
+            "side",
+            "買賣別錯誤",
+            f"There is no side {order.side!r}: it is buy or sell.",
+            f"沒有 {order.side!r} 這種買賣別，請填 buy（買進）或 sell（賣出）。",
+        )
     if not 0 < order.shares <= MOST_SHARES or (order.shares > LOT and order.shares % LOT):
         raise OrderRefused(
             "shares",
             "股數錯誤",
             f"{order.shares:,} shares cannot be ordered: give whole lots of {LOT:,}, or 1 to {LOT - 1}.",
+            f"不能委託 {order.shares:,} 股，請填 {LOT:,} 股的倍數，或 1 至 {LOT - 1} 股的零股。",
         )
     if not 0 < order.price <= HIGHEST_PRICE:
         raise OrderRefused(
-            "price", "價格錯誤", "The price is not above 0, or higher than any: give TWD a share."
+            "price",
+            "價格錯誤",
+            "The price is not above 0, or higher than any: give TWD a share.",
+            "價格必須大於 0 且在合理範圍內，請填每股新台幣價格。",
         )
     table = table_of(order.code, day)
     on_tick = round_to_tick(order.price, "down" if order.side == "buy" else "up", table)
@@ -79,6 +88,7 @@ def check_form(order: Order, day: date, off_tick: OffTick = "refuse") -> Order:
             "off_tick",
             "價格不符升降單位",
             f"{twd(order.price)} is not on its tick: {twd(on_tick)} is the next price that can be asked.",
+            f"{twd(order.price)} 不在升降單位上，最接近的可委託價格是 {twd(on_tick)}。",
         )
     return replace(order, price=on_tick)
 
@@ -96,6 +106,7 @@ def check_limits(order: Order, reference: Cents | None, day: date) -> None:
             "limits",
             "價格超過漲跌幅",
             f"{twd(order.price)} is outside the day's limits of {twd(down)} to {twd(up)}.",
+            f"{twd(order.price)} 不在當日漲跌停 {twd(down)} 至 {twd(up)} 之內，請改價。",
         )
 
 
@@ -112,6 +123,7 @@ def check_means(order: Order, *, cash: int, shares: int, discount: Decimal) -> i
                 "cash",
                 "現金不足",
                 f"The order needs {cost.paid:,} TWD and {cash:,} are free: order less, or cancel another.",
+                f"這筆委託需要 {cost.paid:,} 元，可用 {cash:,} 元，請減少股數或取消其他委託。",
             )
         return cost.paid
     if order.shares > shares:
@@ -119,12 +131,14 @@ def check_means(order: Order, *, cash: int, shares: int, discount: Decimal) -> i
             "holdings",
             "庫存不足",
             f"The order sells {order.shares:,} shares of {order.code} and {shares:,} are free: sell less.",
+            f"要賣出 {order.code} {order.shares:,} 股，可賣 {shares:,} 股，請減少股數。",
         )
     if cost.received < 0:
         raise OrderRefused(
             "charges",
             "成交金額不足支付手續費",
             f"The charges would exceed the {cost.value:,} TWD that the shares are worth: sell more at once.",
+            f"費用會超過成交金額 {cost.value:,} 元，請一次賣出多一點。",
         )
     return 0
 
@@ -142,10 +156,18 @@ def booked_for(now: datetime, window: Window, calendar: TradingCalendar, after: 
         return _first(calendar, max(today, _next(after)))
     if window != "always":
         if today.weekday() >= 5 or (during and not calendar.is_session(today)):
-            raise OrderRefused("closed", "今日無開盤", "There is no session today: orders wait for one.")
+            raise OrderRefused(
+                "closed",
+                "今日無開盤",
+                "There is no session today: orders wait for one.",
+                "請等到有開盤的日子再委託。",
+            )
         if during:
             raise OrderRefused(
-                "closed", "非委託時間", "Orders are taken on weekdays from 16:01 to 08:59 (Taipei)."
+                "closed",
+                "非委託時間",
+                "Orders are taken on weekdays from 16:01 to 08:59 (Taipei).",
+                "平日 16:01 至隔日 08:59（台北時間）才接受委託。",
             )
     return _first(calendar, max(today if clock < _CLOSES else _next(today), _next(after)))
 

@@ -41,8 +41,8 @@ _TYPES = {"TWSE": "TWSE", "TPEx": "OTC"}
 class BadForm(OrderRefused):
     """A request that is no order at all: a field absent, given twice, or not of its kind."""
 
-    def __init__(self, zh: str, en: str) -> None:
-        super().__init__("form", zh, en)
+    def __init__(self, status: str, en: str) -> None:
+        super().__init__("form", status, en)
 
 
 def failed(status: str, http: int = 200, **more: Any) -> JSONResponse:
@@ -71,7 +71,7 @@ def routes(desk: Desk) -> APIRouter:
         except NotAllowed:
             return failed("帳號或密碼錯誤", data=[])
         except OrderRefused as error:
-            return failed(error.zh, data=[])
+            return failed(error.status, data=[])
         rows = [_holding(desk, account, row) for row in held]
         return JSONResponse({"result": "success", "status": "查詢成功", "data": rows})
 
@@ -120,7 +120,7 @@ async def _order(desk: Desk, request: Request, side: Side) -> JSONResponse:
     except NotAllowed:
         return failed("交易失敗(帳號或密碼錯誤)")
     except OrderRefused as error:
-        return failed(f"交易失敗({error.zh})")
+        return failed(f"交易失敗({error.status})")
     return JSONResponse({"result": "success", "status": "委託成功"})
 
 

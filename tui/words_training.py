@@ -97,7 +97,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "form.title": ("開始訓練", "Start a training"),
     "form.keys": ("↑↓ 換欄　Ctrl+S 開始　Esc 離開", "up and down: fields   Ctrl+S: start   Esc: leave"),
-    "form.ready": ("可以開始（{count} 檔）", "ready ({count} stocks)"),
+    "form.ready": ("可以開始（{count} 檔）", "ready (stocks: {count})"),
     "form.data": ("資料", "Data"),
     "form.model": ("模型", "Model"),
     "form.lora": ("適配器", "Adapter"),

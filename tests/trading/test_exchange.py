@@ -227,4 +227,4 @@ def test_limits_are_not_judged_by_a_close_that_is_too_old(live: Live, market_sto
     clock.set(datetime.fromisoformat("2025-05-05 10:00"))
     with pytest.raises(OrderRefused) as caught:
         exchange.place("someone", Order("2330", "buy", 1000, 10_000))
-    assert caught.value.zh == "非委託時間"
+    assert caught.value.status == "非委託時間"

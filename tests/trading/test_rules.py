@@ -24,7 +24,8 @@ def order(**changes: Any) -> Order:
 def refusal(**changes: Any) -> str:
     with pytest.raises(OrderRefused) as caught:
         check_form(order(**changes), DAY)
-    assert caught.value.zh
+    assert caught.value.zh.startswith(f"{caught.value.status}：")
+    assert caught.value.zh.endswith("。")
     assert "\n" not in str(caught.value)
     return caught.value.reason
 
@@ -32,6 +33,13 @@ def refusal(**changes: Any) -> str:
 @pytest.mark.parametrize("shares", [1, 999, 1000, 2000, 499_000])
 def test_lots_and_odd_lots(shares: int) -> None:
     assert check_form(order(shares=shares), DAY).shares == shares
+
+
+def test_a_refusal_says_in_chinese_too_what_to_do() -> None:
+    with pytest.raises(OrderRefused) as caught:
+        check_form(order(shares=2330), DAY)
+    assert caught.value.status == "股數錯誤"
+    assert caught.value.zh == "股數錯誤：不能委託 2,330 股，請填 1,000 股的倍數，或 1 至 999 股的零股。"
 
 
 @pytest.mark.parametrize("shares", [0, -1, -1000, 1001, 1500, 10**12, 2**63])
@@ -122,7 +130,8 @@ def test_the_window(now: str, window: Any, session: str) -> None:
 def test_outside_the_window(now: str, window: Any, zh: str) -> None:
     with pytest.raises(OrderRefused) as caught:
         booked_for(at(now), window, CALENDAR, date(2025, 2, 27))
-    assert (caught.value.reason, caught.value.zh) == ("closed", zh)
+    assert (caught.value.reason, caught.value.status) == ("closed", zh)
+    assert caught.value.zh.startswith(f"{zh}：")
 
 
 def test_a_session_that_is_over_takes_no_orders() -> None:

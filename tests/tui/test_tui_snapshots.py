@@ -70,15 +70,12 @@ def test_simulated_market(
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_help(home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, language: str) -> None:
-    app = make_app(home, language=language)
-    assert snap_compare(app, terminal_size=(80, 24), run_before=on_2330(settle, "question_mark"))
-
-
-@pytest.mark.parametrize("language", ["zh", "en"])
-def test_guide(make_app: MakeApp, settle: Settle, snap_compare: Compare, language: str) -> None:
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_guide(
+    make_app: MakeApp, settle: Settle, snap_compare: Compare, size: tuple[int, int], language: str
+) -> None:
     app = make_app(Home(Path("/home/you/stockllm")), language=language)
-    assert snap_compare(app, terminal_size=(80, 24), run_before=settle)
+    assert snap_compare(app, terminal_size=size, run_before=settle)
 
 
 #: Every other tab by its key, with the home it is shown over.
@@ -161,26 +158,44 @@ def test_tab(
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 
+#: Every screen that lies over a tab, by the keys that open it.
+OVER = {
+    "help": ("question_mark",),
+    "palette": ("colon", *"20"),
+    "news": ("n",),
+    "form": ("4", "s"),
+    "account": ("2", "n"),
+    "ticket": ("2", "b", *"1000", "tab", *"1300"),
+    "question": ("5", "u"),
+}
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize(
-    "keys",
-    [("colon", *"20"), ("n",), ("4", "s"), ("2", "n", *"mine")],
-    ids=["palette", "news", "form", "account"],
-)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("over", OVER)
 def test_what_lies_over_the_tabs(
-    home: Home, make_app: MakeApp, settle: Settle, snap_compare: Compare, keys: tuple[str, ...], language: str
+    home: Home,
+    make_app: MakeApp,
+    settle: Settle,
+    snap_compare: Compare,
+    over: str,
+    size: tuple[int, int],
+    language: str,
 ) -> None:
+    if over == "ticket":
+        play(home)
     app = make_app(home, language=language)
 
     async def run(pilot: Pilot[Any]) -> None:
         await on_2330(settle)(pilot)
-        for key in keys:
+        for key in OVER[over]:
             await pilot.press(key)
             await settle(pilot)
+        assert app.screen is not app.screen_stack[0]
         for box in app.screen.query(Input):
             box.cursor_blink = False
 
-    assert snap_compare(app, terminal_size=(120, 34), run_before=run)
+    assert snap_compare(app, terminal_size=size, run_before=run)
 
 
 @pytest.mark.parametrize("look", ["light", "contrast", "colour-blind"])
