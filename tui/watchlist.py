@@ -29,7 +29,7 @@ MARKS = {"buy": ("▲", "up"), "sell": ("▼", "down"), "hold": ("·", "quiet"),
 ORDERS = ("code", "name", "close", "change")
 
 #: From this width on there is room for the last price.
-PRICE_FROM = 34
+PRICE_FROM = 37
 
 
 @dataclass(eq=False)
@@ -217,11 +217,12 @@ class Watchlist(ScrollView, can_focus=True):
 
 def heading(width: int, language: Language) -> list[tuple[str, str]]:
     """The heading, in the columns of ``line``."""
-    name, priced = _columns(width)
-    cells = [" ", pad(t("list.code", language), 5), pad(t("list.name", language), name), " "]
+    edge, name, priced = _columns(width)
+    cells = [edge, pad(t("list.code", language), 5), pad(t("list.name", language), name), " "]
     if priced:
         cells.append(pad(t("list.last", language), 9, "right") + " ")
-    cells += [pad(t("list.change", language), 7, "right"), " ", pad(t("list.signal", language), 4)]
+    signal = t("list.signal" if edge else "list.signal_narrow", language)
+    cells += [pad(t("list.change", language), 7, "right"), " ", pad(signal, 3 + len(edge))]
     return [("".join(cells), "head")]
 
 
@@ -230,12 +231,12 @@ def line(row: Row, width: int, language: Language, stale: bool = False) -> list[
 
     Figures of a company whose bars end before the others' are drawn quietly: they are not today's.
     """
-    name, priced = _columns(width)
+    edge, name, priced = _columns(width)
     change = row.change or 0.0
     look = "quiet" if stale or not change else "up" if change > 0 else "down"
     shown = display(row.company, language)
     parts = [
-        (" " + pad(row.company.code, 5), "quiet"),
+        (edge + pad(row.company.code, 5), "quiet"),
         (pad(shown, name) + " ", "row"),
     ]
     if priced:
@@ -243,10 +244,14 @@ def line(row: Row, width: int, language: Language, stale: bool = False) -> list[
         parts.append((pad(last, 9, "right") + " ", look))
     parts.append((pad(text.percent(row.change), 7, "right") + " ", look))
     parts += [MARKS[mark] for mark in row.marks]
-    return [*parts, (" ", "row")]
+    return [*parts, (edge, "row")]
 
 
-def _columns(width: int) -> tuple[int, bool]:
-    """The width of the name column and whether the last price has one."""
+def _columns(width: int) -> tuple[str, int, bool]:
+    """What stands at either edge, the width of the name column, and whether the last price has one.
+
+    The blanks at the edges go where a name of four characters would be cut without them.
+    """
     priced = width >= PRICE_FROM
-    return max(1, width - (1 + 5 + 1 + 7 + 1 + 3 + 1) - (10 if priced else 0)), priced
+    name = width - (1 + 5 + 1 + 7 + 1 + 3 + 1) - (10 if priced else 0)
+    return (" ", name, priced) if name >= 8 else ("", max(1, name + 2), priced)

@@ -8,6 +8,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "list.last": ("收盤", "Close"),
     "list.change": ("漲跌幅", "Change"),
     "list.signal": ("訊號", "Sig"),
+    "list.signal_narrow": ("訊", "Sig"),
     "list.all": ("全部股票", "All companies"),
     "list.first": ("自選", "Mine"),
     "list.new": ("新增自選清單：名稱", "New list: its name"),

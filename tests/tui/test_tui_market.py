@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Awaitable, Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from textual.widgets import Input, Static
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
+from stockllm.market.companies import COMPANIES
 from stockllm.tui.app import StockApp
+from stockllm.tui.board import Row
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.key_bar import KeyBar
@@ -23,7 +26,7 @@ from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 from stockllm.tui.table import Table
 from stockllm.tui.top_bar import TopBar
-from stockllm.tui.watchlist import Watchlist
+from stockllm.tui.watchlist import Watchlist, heading, line
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
@@ -42,6 +45,18 @@ async def test_it_opens_on_the_first_company_with_everything_read(
         assert "光寶科" in shown(app, Quote)
         assert "2026-03-31" in shown(app, TopBar)
         assert toasts(app) == []
+
+
+@pytest.mark.parametrize("width", range(23, 60))
+def test_a_name_of_four_characters_is_read_whole_where_there_is_any_room(width: int) -> None:
+    company = next(each for each in COMPANIES if each.code == "3048")
+    row = Row(company, 35.5, 0.0123, date(2026, 3, 31), ("buy", "sell", "hold"))
+    drawn = "".join(part for part, _ in line(row, width, "zh"))
+    head = "".join(part for part, _ in heading(width, "zh"))
+    assert cell_len(drawn) == cell_len(head) == width
+    assert ("益登科技" in drawn) == (width >= 25)
+    assert "…" not in head
+    assert "▲▼·" in drawn
 
 
 async def test_the_list_scrolls_with_the_cursor_under_its_heading(
