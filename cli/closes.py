@@ -14,7 +14,8 @@ from stockllm.cli.output import banner, counter, emit_json, open_store, show, ta
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.closes import Figures, Forecast
+    from stockllm.forecaster.closes import Forecast
+    from stockllm.forecaster.closes_evaluate import Figures
 
 _ACTIONS = {"buy": ("買進", "buy"), "sell": ("賣出", "sell"), "hold": ("觀望", "hold")}
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
@@ -175,6 +176,7 @@ def evaluate(
     """MSE, RMSE and NRMSE of a model of closes on a past period, beside the last price."""
     from stockllm.cli.windows import chosen
     from stockllm.forecaster import closes as recipe
+    from stockllm.forecaster import closes_evaluate
 
     _check_paths(paths)
     if stride < 1:
@@ -188,9 +190,9 @@ def evaluate(
         wanted = chosen(store, codes or [], ())
         card = recipe.card_of(store.home, model or None)
         # Loading takes seconds: a period that cannot be scored is refused before.
-        recipe.windows_of(card, store, wanted, first, last, stride=stride, force=force)
+        closes_evaluate.windows_of(card, store, wanted, first, last, stride=stride, force=force)
         loaded = recipe.load(store.home, card.name)
-        found = recipe.evaluate(
+        found = closes_evaluate.evaluate(
             loaded,
             store,
             wanted,

@@ -258,7 +258,8 @@ def audit(
     as_json: bool = _JSON,
 ) -> None:
     """Show who did what on an exchange, the newest first."""
-    from stockllm.trading.exchange import Exchange, moment
+    from stockllm.collectors.clock import taipei
+    from stockllm.trading.exchange import Exchange
 
     store, settings = open_store()
     with store:
@@ -267,7 +268,15 @@ def audit(
             row = exchange.row(books)
             names = {account.id: account.name for account in books.accounts(row.id)}
             lines = books.audit(row.id, limit)
-        shown = [(moment(one.at), names.get(one.account or 0), one.what, one.detail) for one in lines]
+        shown = [
+            (
+                taipei(one.at).isoformat(timespec="seconds"),
+                names.get(one.account or 0),
+                one.what,
+                one.detail,
+            )
+            for one in lines
+        ]
         if as_json:
             keys = ("at", "account", "what", "detail")
             emit_json([dict(zip(keys, line, strict=True)) for line in shown])

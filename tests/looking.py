@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
 from textual.widget import Widget
 
 from stockllm.data.paths import Home
+from stockllm.data.records import Bar, PathForecast
 from stockllm.data.store import Store
 from stockllm.trading.exchange import Exchange
 from stockllm.trading.rules import Order
@@ -67,3 +70,17 @@ def play(home: Home) -> None:
                 (bar,) = store.bars.bars(code, session, session)
                 exchange.place("carol", Order(code, side, shares, bar.close))  # type: ignore[arg-type]
             exchange.advance()
+
+
+def long_and_old(forecast: PathForecast, bars: list[Bar], back: int) -> PathForecast:
+    """Twenty days from ``back`` sessions before the last bar on, as they would have been forecast then."""
+    days = tuple(bar.date for bar in bars) + forecast.dates
+    origin = len(bars) - 1 - back
+    moved = forecast.prices * (bars[origin].close / forecast.last_close)
+    return replace(
+        forecast,
+        as_of=days[origin],
+        dates=days[origin + 1 : origin + 1 + forecast.horizon],
+        last_close=bars[origin].close,
+        prices=np.rint(moved).astype(np.int32),
+    )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: The exchange that moves with the calendar; it is opened with its first account.
 _LIVE = "live"
 
+#: More than any account could lose or win, and far from what the database cannot count.
+_MOST_CASH = 10**15
+
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -38,10 +41,22 @@ def check_name(name: str) -> None:
         )
 
 
+def check_opening(cash: int, discount: Decimal) -> None:
+    """UsageError where no account can begin with this cash in TWD and this part of the commission."""
+    if not 0 < discount <= 1:
+        raise UsageError(
+            f"A discount of {discount} cannot be given: it lies above 0 and up to 1.",
+            zh=f"折扣 {discount} 不能使用：須大於 0 且不超過 1。",
+        )
+    if not 0 <= cash <= _MOST_CASH:
+        raise UsageError(
+            f"{cash:,} TWD cannot open an account: give 0 to {_MOST_CASH:,}.",
+            zh=f"{cash:,} 元不能開戶：請給 0 到 {_MOST_CASH:,}。",
+        )
+
+
 def new_account(name: str, cash: str, discount: str) -> NewAccount:
     """What was typed, as an account. UsageError with the sentence to show where it cannot be one."""
-    from stockllm.trading.exchange import check_opening
-
     check_name(name)
     try:
         part = Decimal(discount)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from stockllm.data.errors import OrderRefused
 from stockllm.data.records import Cents
 from stockllm.trading.engine import Booked, Portfolio, Step, step
 from stockllm.trading.market_data import Market
 from stockllm.trading.rules import Order, Rules, check_form, check_limits
+
+if TYPE_CHECKING:
+    from stockllm.data.book_rows import OrderRow
 
 
 @dataclass(slots=True)
@@ -116,3 +120,17 @@ def not_open(id: int) -> OrderRefused:
         f"There is no open order {id}.",
         f"沒有等待中的委託 {id}，請先列出委託。",
     )
+
+
+def same_order(known: OrderRow, order: Order) -> OrderRow:
+    """The order an idempotency key stands for. OrderRefused where this is another one."""
+    if (known.code, known.side, known.shares) != (order.code, order.side, order.shares) or (
+        known.price != order.price
+    ):
+        raise OrderRefused(
+            "key",
+            "重複的識別碼",
+            "This idempotency key was used for another order.",
+            "這個識別碼已用於另一筆委託，請換一個。",
+        )
+    return known

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import cast
 
@@ -24,10 +24,11 @@ from stockllm.data.book_rows import (
     OrderState,
 )
 from stockllm.data.books import Books
-from stockllm.data.errors import OrderRefused, StockllmError, UsageError
+from stockllm.data.errors import StockllmError, UsageError
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
-from stockllm.trading.book import not_open, unknown_code
+from stockllm.trading.accounts import check_opening
+from stockllm.trading.book import not_open, same_order, unknown_code
 from stockllm.trading.engine import Booked, Entry, Holding, Portfolio, Step, step
 from stockllm.trading.market_data import Market, load_market
 from stockllm.trading.rules import OffTick, Order, Rules, check_form, check_limits
@@ -40,7 +41,6 @@ LIVE = "live"
 
 # No number in a store is larger.
 _LAST_ID = 2**63 - 1
-_MOST_CASH = 10**15
 
 
 class NoAccount(StockllmError):
@@ -242,7 +242,7 @@ class Exchange:
         row = self.row(books)
         off_tick = cast("OffTick", row.off_tick)
         if once is not None and (known := books.order_once(account.id, once)) is not None:
-            return _same(known, check_form(order, known.session, off_tick))
+            return same_order(known, check_form(order, known.session, off_tick))
         session = self._sessions.open_for(row)
         known_code, reference = self._sessions.stock(row, order.code, session)
         if not known_code:
@@ -398,36 +398,3 @@ class Exchange:
         if (own.cash, own.reserved) != (account.cash, account.reserved):
             books.set_money(account.id, own.cash, own.reserved)
         return done
-
-
-def check_opening(cash: int, discount: Decimal) -> None:
-    """UsageError where no account can begin with this cash in TWD and this part of the commission."""
-    if not 0 < discount <= 1:
-        raise UsageError(
-            f"A discount of {discount} cannot be given: it lies above 0 and up to 1.",
-            zh=f"折扣 {discount} 不能使用：須大於 0 且不超過 1。",
-        )
-    if not 0 <= cash <= _MOST_CASH:
-        raise UsageError(
-            f"{cash:,} TWD cannot open an account: give 0 to {_MOST_CASH:,}.",
-            zh=f"{cash:,} 元不能開戶：請給 0 到 {_MOST_CASH:,}。",
-        )
-
-
-def _same(known: OrderRow, order: Order) -> OrderRow:
-    """The order an idempotency key stands for. OrderRefused where this is another one."""
-    if (known.code, known.side, known.shares) != (order.code, order.side, order.shares) or (
-        known.price != order.price
-    ):
-        raise OrderRefused(
-            "key",
-            "重複的識別碼",
-            "This idempotency key was used for another order.",
-            "這個識別碼已用於另一筆委託，請換一個。",
-        )
-    return known
-
-
-def moment(text: datetime) -> str:
-    """A moment as the exchange's clocks show it."""
-    return taipei(text).isoformat(timespec="seconds")

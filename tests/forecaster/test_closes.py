@@ -20,7 +20,8 @@ from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingSto
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import closes
-from stockllm.forecaster.closes import answer, evaluate, forecast, list_models, load, parse, question, signal
+from stockllm.forecaster.closes import answer, forecast, list_models, load, parse, question, signal
+from stockllm.forecaster.closes_evaluate import evaluate
 from stockllm.forecaster.closes_train import ClosesOptions, train
 from stockllm.forecaster.progress import TrainEvent
 

@@ -293,7 +293,10 @@ def test_qlora_is_nf4_quantised_twice_with_a_paged_optimiser(monkeypatch: pytest
     assert kept.bnb_4bit_compute_dtype == torch.bfloat16
     assert engines.quantisation(replace(lora, method="lora"), torch.bfloat16) is None
     monkeypatch.setattr(engines, "_cuda", lambda: True)
-    assert engines.optimiser(TrainOptions(codes=("2330",), method="qlora").optim) == ("paged_adamw_8bit", None)
+    assert engines.optimiser(TrainOptions(codes=("2330",), method="qlora").optim) == (
+        "paged_adamw_8bit",
+        None,
+    )
     config = methods.peft_config(lora, 32)
     assert (config.r, set(config.target_modules)) == (16, set(methods.TARGETS))
 
