@@ -205,7 +205,11 @@ def plan_evening(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A holding at its last close, in TWD; ``close`` in hundredths, None where there is no price."""
+    """A holding at its last close, in TWD; ``close`` in hundredths, None where there is no price.
+
+    ``cost`` has the commission of the purchases in it, as what sales realised has; at a server, which tells
+    what was paid for the shares alone, it has not.
+    """
 
     code: str
     shares: int
@@ -219,7 +223,7 @@ class Row:
 
     @property
     def gain(self) -> int | None:
-        """What it is worth more than it cost, before charges."""
+        """What it is worth more than it cost, before the charges of a sale."""
         return None if self.worth is None else self.worth - self.cost
 
 
@@ -246,10 +250,13 @@ class Look:
 
 def look(store: Store, account: Account) -> Look:
     """What the account has. BrokerError where its broker cannot be asked."""
+    from stockllm.trading.history import paid_for_held
+
     funds, held = account.broker.funds(), account.broker.positions()
     day = account.exchange.day() if account.exchange is not None else store.bars.last_date()
+    paid = {} if account.exchange is None else paid_for_held(account.exchange, account.name)
     rows = tuple(
-        Row(code, own.shares, own.cost, store.bars.last_close(code, day) if day else None)
+        Row(code, own.shares, paid.get(code, own.cost), store.bars.last_close(code, day) if day else None)
         for code, own in held.items()
     )
     peak = max(account.peak(store), funds.equity or 0)
