@@ -76,16 +76,22 @@ class Quote(Widget):
         """The bar under the crosshair: its date first, then its figures as far as there is room."""
         bar, language = pointer.bar, self.language
         change = bar.close / pointer.before - 1 if pointer.before else None
-        parts = [text.day(pointer.day, language)]
-        if change is not None:
-            parts.append(text.percent(change))
-        for name in ("open", "high", "low", "close"):
-            parts.append(f"{t(f'quote.{name}', language)} {text.price(getattr(bar, name))}")
+        day, moved = text.day(pointer.day, language), [] if change is None else [text.percent(change)]
+        figures = [
+            (t(f"quote.{name}", language), text.price(getattr(bar, name)))
+            for name in ("open", "high", "low", "close")
+        ]
+        rest = []
         if pointer.band is not None:
             low, high = (text.level(level) for level in pointer.band)
-            parts.append(t("quote.band", language, low=low, high=high))
+            rest.append(t("quote.band", language, low=low, high=high))
         count = t("quote.lots", language, count=text.lots(bar.volume))
-        parts.append(f"{t('quote.volume', language)} {count}")
+        rest.append(f"{t('quote.volume', language)} {count}")
+        parts = [day, *moved, *(f"{name} {price}" for name, price in figures), *rest]
+        if cell_len("  ".join(parts)) > width:
+            # The axis has the year, the line above the chart's last change: the close is here alone.
+            tight = [day[5:], *(f"{name}{price}" for name, price in figures), *rest, *moved]
+            parts = [text.join_fitting(tight, width, " ")]
         look = "$text-quiet" if not change else "$up" if change > 0 else "$down"
         return text.join_fitting(parts, width, "  "), f"bold {look}"
 

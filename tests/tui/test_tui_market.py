@@ -25,6 +25,7 @@ from stockllm.tui.keys import COMMON, MARKET
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 from stockllm.tui.table import Table
+from stockllm.tui.text import lots, price
 from stockllm.tui.top_bar import TopBar
 from stockllm.tui.watchlist import Watchlist, heading, line
 
@@ -152,6 +153,25 @@ async def test_zoom_keys_change_the_days_in_view(home: Home, make_app: MakeApp, 
         await pilot.press(*[farther] * 9, *[nearer] * 12)
         await settle(pilot)
         assert days() < near
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_the_crosshair_reads_out_all_of_a_day_in_a_small_window(
+    home: Home, make_app: MakeApp, settle: Settle, language: str
+) -> None:
+    app = make_app(home, language=language)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("x")
+        await settle(pilot)
+        series = market(app).detail.series  # type: ignore[union-attr]
+        read = shown(app, Quote).splitlines()[1]
+        assert read.startswith("03-31 ")
+        assert cell_len(read) <= app.screen.query_one(Quote).size.width
+        figures = (float(each[-1]) for each in (series.open, series.high, series.low, series.close))
+        for name, figure in zip("開高低收" if language == "zh" else "OHLC", figures, strict=True):
+            assert f"{name}{price(figure)}" in read
+        assert f"{lots(float(series.volume[-1]))}{'張' if language == 'zh' else ' lots'}" in read
 
 
 async def test_slash_filters_enter_keeps_and_escape_clears(
