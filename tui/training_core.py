@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,8 @@ State = Literal["preparing", "training", "validating", "saving", "finished", "st
 #: States of a run that may be gone on with.
 RESUMABLE: frozenset[str] = frozenset({"stopped", "failed", "killed"})
 
+_TAIPEI = timezone(timedelta(hours=8))
+
 _RUNNING: frozenset[str] = frozenset({"preparing", "training", "validating", "saving"})
 
 
@@ -36,8 +38,9 @@ _RUNNING: frozenset[str] = frozenset({"preparing", "training", "validating", "sa
 class Run:
     """A training run as its folder tells it.
 
-    ``events`` are all it said, oldest first. ``pid`` is the process that trains, 0 where none does or
-    nobody can say. ``options`` are those it was started with, empty before it wrote them down.
+    ``started`` is in Taipei. ``events`` are all it said, oldest first. ``pid`` is the process that trains,
+    0 where none does or nobody can say. ``options`` are those it was started with, empty before it wrote
+    them down.
     """
 
     name: str
@@ -129,7 +132,7 @@ def _run(folder: Path, pid: int, started: datetime | None) -> Run:
     return Run(
         str(document.get("name") or folder.name),
         folder,
-        started,
+        started.astimezone(_TAIPEI) if started else None,
         state,
         pid if working and _alive(pid) else 0,
         events,

@@ -50,6 +50,8 @@ class TrainingScreen(TabScreen):
     runs: tuple[Run, ...] | None = None
     adapters: Adapters | None = None
     jobs: tuple[Job, ...] = ()
+    #: Processes that the user asked to stop: that they end with a sentence is no failure.
+    stopping: frozenset[int] = frozenset()
 
     def body(self) -> ComposeResult:
         with Horizontal(id="training"):
@@ -147,7 +149,9 @@ class TrainingScreen(TabScreen):
                 continue
             self.jobs = tuple(other for other in self.jobs if other is not job)
             failure = job.failure()
-            if failure is not None:
+            if failure is not None and job.process.pid in self.stopping:
+                self.notify(failure.sentence(self.language), markup=False)
+            elif failure is not None:
                 self.report(failure, "toast.train_failed")
             elif job.name == "evaluate":
                 said = "\n".join(jobs.tail(job.log, 200))
@@ -220,6 +224,7 @@ class TrainingScreen(TabScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
+                self.stopping |= {pid}
                 try:
                     jobs.stop(pid)
                 except jobs.JobFailed as error:

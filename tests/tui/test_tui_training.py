@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,20 @@ async def test_the_form_starts_a_process_that_is_followed_stopped_and_found_agai
         assert screen.run is not None
         screen.jobs[0].process.send_signal(signal.SIGKILL)
         await until(pilot, lambda: screen.run is not None and screen.run.state == "killed")
+        await until(pilot, lambda: not screen.jobs)
+        assert any("SIGKILL" in toast for toast in toasts(again))
+        troubles = len(again.troubles)
+        # What the user stops has not failed; when it began is told in Taipei, whatever zone the store keeps.
+        await pilot.press("u")
+        await until(pilot, lambda: bool(screen.run and screen.run.running and screen.run.pid and screen.jobs))
+        assert screen.run.started is not None
+        assert screen.run.started.utcoffset() == timedelta(hours=8)
+        await pilot.press("x")
+        await settle(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: not screen.jobs)
+        assert toasts(again)[-1] == "Stopped; go on with it."
+        assert len(again.troubles) == troubles
 
 
 async def test_adapters_show_their_cards_become_default_and_are_compared(
