@@ -97,7 +97,6 @@ def load_accounts(home: Home) -> tuple[Which, ...]:
 def load_portfolio(home: Home, which: Which) -> Portfolio:
     """What an account has. UsageError for none of this name; what a broker raises is passed on."""
     from stockllm.data.settings import Settings
-    from stockllm.trading.history import paid_for_held
     from stockllm.trading.live import look
 
     settings = Settings.load(home)
@@ -106,25 +105,22 @@ def load_portfolio(home: Home, which: Which) -> Portfolio:
         seen = look(store, account)
         known = {company.code: company for company in store.companies()}
         orders = tuple(account.broker.orders())
-        fills, paid = {}, {}
+        fills = {}
         if account.exchange is not None:
             fills = {fill.order_id: fill for fill in account.exchange.fills(account.name)}
-            paid = paid_for_held(account.exchange, account.name)
-        holdings = []
-        for row in seen.rows:
-            cost = paid.get(row.code, row.cost)
-            holdings.append(
-                Holding(
-                    known.get(row.code) or Company.bare(row.code),
-                    row.shares,
-                    cost,
-                    row.close,
-                    row.worth,
-                    None if row.worth is None else row.worth - cost,
-                    _today(store, row.code, row.shares, seen.day),
-                )
+        holdings = tuple(
+            Holding(
+                known.get(row.code) or Company.bare(row.code),
+                row.shares,
+                row.cost,
+                row.close,
+                row.worth,
+                row.gain,
+                _today(store, row.code, row.shares, seen.day),
             )
-    return Portfolio(which, seen, tuple(holdings), orders, fills, known, account.discount)
+            for row in seen.rows
+        )
+    return Portfolio(which, seen, holdings, orders, fills, known, account.discount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +203,13 @@ def _today(store: Store, code: str, shares: int, day: date | None) -> int | None
     return round(shares * float(series.close[-1] - series.reference[-1]))
 
 
+#: What an order's side may be called.
+_SIDES = {
+    "buy": "buy", "b": "buy", "買": "buy", "買進": "buy",
+    "sell": "sell", "s": "sell", "賣": "sell", "賣出": "sell",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """An order that could be sent: for which session, what it is worth and costs, and when it was priced."""
@@ -227,9 +230,15 @@ def check_ticket(
     from stockllm.data.settings import Settings
     from stockllm.trading.rules import Order, check_form, check_limits, check_means
 
-    if side not in ("buy", "sell"):
+    side = _SIDES.get(side.strip().lower(), "")
+    if not side:
         raise UsageError(
-            "An order buys or sells: write buy or sell.", zh="委託不是買進就是賣出：請填 buy 或 sell。"
+            "An order buys or sells: write buy or sell.",
+            zh="委託不是買進就是賣出：請填買或賣（buy 或 sell）。",
+        )
+    if not company.strip():
+        raise UsageError(
+            "Write which company: a code or a name, such as 2330.", zh="請填股票：代號或名稱，例如 2330。"
         )
     with open_store(home) as store:
         account = _account(store, Settings.load(home), which)
@@ -282,12 +291,14 @@ def _cents(text: str) -> int:
         )
     try:
         cents = Decimal(text.replace(",", "").strip()) * 100
+        if not cents.is_finite():
+            raise InvalidOperation
     except InvalidOperation:
         raise UsageError(
             f"{text!r} is no price: write it in TWD, as in 1075 or 48.95.",
             zh=f"{text!r} 不是價格：請填新台幣，例如 1075 或 48.95。",
         ) from None
-    if not cents.is_finite() or cents != cents.to_integral_value():
+    if cents != cents.to_integral_value():
         raise UsageError(
             f"{text!r} has more decimals than a price: two are the most.",
             zh=f"{text!r} 的小數位數太多：價格最多兩位小數。",

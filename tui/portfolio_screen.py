@@ -311,6 +311,8 @@ class PortfolioScreen(TabScreen):
         pieces += [t("portfolio.free", language, twd=f"{look.free:,}"), "  "]
         if self.has_class("-narrow"):
             pieces[-1] = "\n"
+        if look.day is not None:  # an account that trades in the past stands behind the store
+            pieces += [(text.day(look.day, language), "$text-quiet"), "  "]
         for key, value in (("portfolio.sum_today", portfolio.today), ("portfolio.sum_gain", portfolio.gain)):
             pieces += [(t(key, language, twd=f"{value:+,}"), _way(value)), "  "]
         pieces += self._realised()

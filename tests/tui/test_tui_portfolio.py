@@ -67,11 +67,15 @@ async def test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_b
             return str(ticket.query_one("#ticket-says", Static).render())
 
         for name, value, answer in (
+            ("company", " ", "請填股票"),
             ("company", "台積電", "請填股數"),
+            ("side", "twice", "請填買或賣"),
+            ("side", "買", "請填股數"),
             ("shares", "many", "不是股數"),
             ("shares", "1500", ""),
             ("shares", "1000", "請填價格"),
             ("price", "cheap", "不是價格"),
+            ("price", "nan", "不是價格"),
             ("price", f"{close / 100 + 0.01:.2f}", ""),
             ("price", f"{close / 200:.0f}", ""),
         ):
@@ -199,8 +203,10 @@ async def test_equity_is_drawn_against_buying_and_holding_with_what_was_realised
         # Open and realised gains are reckoned from the same cost: together they are all that was gained.
         assert screen.portfolio is not None
         assert screen.portfolio.gain + past.realised_total == equity - past.opening.cash
-        said = f"已實現 {total}（今日 {today}）" if language == "zh" else f"realised {total} (today {today})"
+        said = f"已實現 {total}（當日 {today}）" if language == "zh" else f"realised {total} (day {today})"
         assert said in head(screen)
+        # The account trades in the past: its own last session is named, not the newest of the store.
+        assert f"{past.days[-1]}  " in head(screen)
         assert f"{past.realised['2330']:+,}" in table_text(app, "#holdings")
         await pilot.press("e")
         await settle(pilot)
@@ -217,5 +223,5 @@ async def test_before_the_first_session_there_is_no_curve_and_it_says_so(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await portfolio(pilot, settle)
         assert "還沒有撮合過交易日" in "\n".join(lines(screen.query_one("#equity")))
-        assert "已實現 +0（今日 +0）" in head(screen)
+        assert "已實現 +0（當日 +0）" in head(screen)
         assert toasts(app) == []
