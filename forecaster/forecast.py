@@ -84,7 +84,7 @@ def forecast(
     with store.transaction():
         for i, drawn in zip(missing, sampled, strict=True):
             by = samplers[windows[i].origin]
-            made = _path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
+            made = path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
             known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
         if as_of is None:
             for i, number in known.items():
@@ -224,7 +224,7 @@ def _sample(
     return [done[i] for i in range(len(windows))]
 
 
-def _path_forecast(
+def path_forecast(
     window: Window,
     drawn: Paths,
     ref: ModelRef,
@@ -234,6 +234,7 @@ def _path_forecast(
     simulated: bool,
     made_at: datetime,
 ) -> PathForecast:
+    """What was drawn for a window, as the ledger keeps it: prices in hundredths, volumes in shares."""
     return PathForecast(
         code=window.code,
         name=window.name,

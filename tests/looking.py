@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
+from textual.pilot import Pilot
 from textual.widget import Widget
+from textual.widgets import Input
 
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast
@@ -45,6 +48,16 @@ def chart_text(app: StockApp) -> str:
 def table_text(app: StockApp, selector: str) -> str:
     """A table of the screen on top."""
     return "\n".join(lines(app.screen.query_one(selector, Table)))
+
+
+async def ask_for(pilot: Pilot[None], settle: Callable[[Pilot[None]], Awaitable[None]], words: str) -> None:
+    """The first thing that answers to ``words`` in the palette, as a user would."""
+    await pilot.press("colon")
+    await settle(pilot)
+    pilot.app.screen.query_one("#palette-input", Input).value = words
+    await pilot.pause()
+    await pilot.press("enter")
+    await settle(pilot)
 
 
 def toasts(app: StockApp) -> list[str]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from stockllm.data.errors import StockllmError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.store import Store
-from stockllm.forecaster.forecast import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
+from stockllm.forecaster.forecast import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash, path_forecast
 from stockllm.forecaster.models import ModelRef
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import Sampler, sampler_for
@@ -182,24 +182,9 @@ class PastForecasts:
         return self.calendar.next_sessions(evening, self.settings.horizon)
 
     def _forecast(self, window: Window, drawn: Paths, made_at: datetime) -> PathForecast:
-        return PathForecast(
-            code=window.code,
-            name=window.name,
-            market=window.market,
-            as_of=window.origin,
-            last_close=round(float(window.history.close[-1]) * 100),
-            dates=window.future_dates,
-            prices=drawn.prices.astype(np.int32),
-            volumes=drawn.volumes,
-            made_at=made_at,
-            model=self.ref.name,
-            model_hash=self.sampler.hash,
-            adapter=self.ref.adapter,
-            adapter_hash=self.sampler.adapter_hash,
-            prompt=self.settings.prompt,
-            seed=self.settings.seed,
-            simulated=self._simulated,
-            parse_failures=drawn.failures,
+        own = self.settings
+        return path_forecast(
+            window, drawn, self.ref, self.sampler, own.prompt, own.seed, self._simulated, made_at
         )
 
     def _in_ledger(self, window: Window, digest: str) -> PathForecast | None:

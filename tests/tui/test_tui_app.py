@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from looking import WIDE, chart_text, lines, market, table_text, toasts
+from looking import WIDE, ask_for, chart_text, lines, market, table_text, toasts
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
@@ -22,16 +22,6 @@ from stockllm.tui.watchlist import Watchlist
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
-
-
-async def ask_for(pilot: Pilot[None], settle: Settle, words: str) -> None:
-    """Through the palette, as a user would."""
-    await pilot.press("colon")
-    await settle(pilot)
-    pilot.app.screen.query_one("#palette-input", Input).value = words
-    await pilot.pause()
-    await pilot.press("enter")
-    await settle(pilot)
 
 
 async def test_the_palette_finds_companies_in_both_languages_and_every_action(
@@ -206,6 +196,11 @@ def test_everything_written_stands_out_from_its_ground(theme: object) -> None:
         front = luminance(names[name])
         ratio = (max(front, ground) + 0.05) / (min(front, ground) + 0.05)
         assert ratio >= least, name
+
+
+def test_in_ascii_a_candle_s_body_differs_from_its_wick() -> None:
+    for shape, plain in (("│", "|"), ("┃", "#"), ("╽", "#"), ("╿", "#"), ("█", "#"), ("╷", "|")):
+        assert shape.translate(GLYPHS) == plain
 
 
 async def test_the_ascii_charset_leaves_no_glyph_of_doubtful_width(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from looking import WIDE, market, table_text
+from looking import WIDE, ask_for, market, table_text
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -28,16 +28,6 @@ from stockllm.tui.train_form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
-
-
-async def choose(pilot: Pilot[None], settle: Settle, words: str) -> None:
-    """The first thing that answers to ``words``."""
-    await pilot.press("colon")
-    await settle(pilot)
-    pilot.app.screen.query_one("#palette-input", Input).value = words
-    await pilot.pause()
-    await pilot.press("enter")
-    await settle(pilot)
 
 
 async def test_every_action_of_every_tab_is_found_from_every_tab_and_says_whose_it_is(
@@ -87,44 +77,44 @@ async def test_an_action_of_a_tab_that_was_never_opened_is_done_there_once_it_is
     app = make_app(home, language="en")
     async with app.run_test(size=WIDE) as pilot:
         await settle(pilot)
-        await choose(pilot, settle, TABLE["help.model"][1])
+        await ask_for(pilot, settle, TABLE["help.model"][1])
         ledger = app.screen
         assert isinstance(ledger, LedgerScreen)
         assert ledger.model == "llama"  # which it can only know once the ledger was read
-        await choose(pilot, settle, TABLE["help.buy"][1])
+        await ask_for(pilot, settle, TABLE["help.buy"][1])
         assert isinstance(app.screen, TicketScreen)
         assert app.screen.portfolio.look.account == "alice"
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen, PortfolioScreen)
-        await choose(pilot, settle, TABLE["help.start_run"][1])
+        await ask_for(pilot, settle, TABLE["help.start_run"][1])
         assert isinstance(app.screen, TrainForm)
         await pilot.press("escape")
         await settle(pilot)
-        await choose(pilot, settle, TABLE["help.pane"][1])
+        await ask_for(pilot, settle, TABLE["help.pane"][1])
         assert isinstance(app.screen, SystemScreen)
         assert app.screen.pane == "requests"
         # Tabs that are open do it as well: a span, a list and a key of the market.
-        await choose(pilot, settle, TABLE["span.1y"][1])
+        await ask_for(pilot, settle, TABLE["span.1y"][1])
         assert app.screen is market(app)
         assert market(app).chart.span == "1y"
         await pilot.press("3")
-        await choose(pilot, settle, TABLE["help.week"][0])
+        await ask_for(pilot, settle, TABLE["help.week"][0])
         assert app.screen is market(app)
         assert market(app).chart.period == "week"
         await pilot.press("3")
-        await choose(pilot, settle, "new list")
+        await ask_for(pilot, settle, "new list")
         assert isinstance(app.screen, AskScreen)
         await pilot.press(*"chips", "enter")
         await settle(pilot)
         assert app.screen is market(app)
         await pilot.press("4")
-        await choose(pilot, settle, "portfolio take back")
+        await ask_for(pilot, settle, "portfolio take back")
         assert isinstance(app.screen, PortfolioScreen)
         # A tab's name alone is the tab, and on the tab itself its actions answer to it as well.
-        await choose(pilot, settle, "forecasts")
+        await ask_for(pilot, settle, "forecasts")
         assert app.screen is ledger
-        await choose(pilot, settle, "forecasts adapter")
+        await ask_for(pilot, settle, "forecasts adapter")
         assert ledger.adapter == "taiwan-41"
 
 
@@ -134,7 +124,7 @@ async def test_an_action_chosen_in_one_burst_from_another_tab_takes_its_keys(
     app = make_app(home, language="en")
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await choose(pilot, settle, TABLE["help.filter_ledger"][1])
+        await ask_for(pilot, settle, TABLE["help.filter_ledger"][1])
         await pilot.press(*"2330")
         await settle(pilot)
         assert isinstance(app.screen, LedgerScreen)
@@ -147,7 +137,7 @@ async def test_nothing_is_done_behind_the_guide(bare_home: Home, make_app: MakeA
         await settle(pilot)
         await pilot.press("3")
         await settle(pilot)
-        await choose(pilot, settle, TABLE["help.cross"][1])
+        await ask_for(pilot, settle, TABLE["help.cross"][1])
         assert isinstance(app.screen, GuideScreen)
         assert market(app).chart.cross is None
         assert not isinstance(app.screen, ConfirmScreen)
