@@ -301,11 +301,14 @@ class PortfolioScreen(TabScreen):
 
     def _head(self) -> Content:
         portfolio, language = self.portfolio, self.language
+        which = portfolio.which if portfolio else self.asked
+        pieces: list[str | tuple[str, str]] = []
+        if which is not None:  # also of an account that did not answer
+            who = t(f"portfolio.{which.kind}", language, account=which.name)
+            pieces += [(f" {who} ", "bold $background on $forecast"), "  "]
         if portfolio is None:
-            return Content(self._notice() or t("header.loading", language))
+            return Content.assemble(*pieces, self._notice() or t("header.loading", language))
         look = portfolio.look
-        who = t(f"portfolio.{portfolio.which.kind}", language, account=look.account)
-        pieces: list[str | tuple[str, str]] = [(f" {who} ", "bold $background on $forecast"), "  "]
         if look.equity is not None:
             pieces += [t("portfolio.equity", language, twd=f"{look.equity:,}"), "  "]
         pieces += [t("portfolio.free", language, twd=f"{look.free:,}"), "  "]

@@ -140,8 +140,9 @@ async def test_without_an_account_it_says_how_to_open_one_and_trouble_is_a_sente
     home.settings_file.write_text('[trade]\nbroker = "ncku"\naccount = "someone"\n')
     app = make_app(home)
     async with app.run_test(size=WIDE) as pilot:
-        await portfolio(pilot, settle)
+        screen = await portfolio(pilot, settle)
         assert toasts(app) == ["The server does not answer: try again later."]
+        assert "成大模擬交易：someone" in head(screen)  # which account it is that does not answer
         await pilot.press("1")
         await settle(pilot)
         assert app.screen is market(app)
