@@ -20,6 +20,11 @@ TABLE: dict[str, tuple[str, str]] = {
 
 
 def t(key: str, language: Language, **figures: object) -> str:
-    """The text of ``key`` in ``language`` with ``figures`` filled in. KeyError for an unknown key."""
+    """The text of ``key`` in ``language`` with ``figures`` filled in. KeyError for an unknown key.
+
+    Where ``count`` is 1 and there is a text for one, under ``key`` with ``.one`` after it, that is taken.
+    """
+    if str(figures.get("count")) == "1" and f"{key}.one" in TABLE:
+        key = f"{key}.one"
     text = TABLE[key][language == "en"]
     return text.format(**figures) if figures else text

@@ -27,6 +27,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "ask.keys": ("Enter 確定　Esc 取消", "Enter to accept, Esc to leave"),
     "confirm.keys": ("y 是　n 否", "y yes   n no"),
     "header.companies": ("{count} 檔", "{count} stocks"),
+    "header.companies.one": ("{count} 檔", "{count} stock"),
     "header.updated": ("資料更新至 {day}", "data to {day}"),
     "header.loading": ("讀取資料中…", "reading the store…"),
     "header.forecasting": ("預測中…", "forecasting…"),

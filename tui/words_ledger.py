@@ -13,6 +13,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "ledger.error": ("誤差比", "Error"),
     "ledger.none": ("還沒有預測：在行情分頁按 f 產生。", "No forecast yet: press f on the market tab."),
     "ledger.count": ("{count} 筆", "{count} forecasts"),
+    "ledger.count.one": ("{count} 筆", "{count} forecast"),
     "ledger.adapter": ("調校 {adapter}", "adapter {adapter}"),
     "ledger.no_adapter": ("（無）", "(none)"),
     "ledger.by.made": ("依截至日", "by date"),

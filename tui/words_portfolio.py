@@ -22,6 +22,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "portfolio.curve": ("淨值", "Equity"),
     "portfolio.curve_is": ("淨值 {gain}", "equity {gain}"),
     "portfolio.curve_hold": ("買進持有 {count} 檔 {gain}", "buying and holding {count} stocks {gain}"),
+    "portfolio.curve_hold.one": ("買進持有 {count} 檔 {gain}", "buying and holding {count} stock {gain}"),
     "portfolio.past.loading": ("計算中…", "reckoning…"),
     "portfolio.past.at_server": (
         "這個伺服器不提供過去的紀錄，因此沒有淨值曲線與已實現損益。",
