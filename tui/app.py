@@ -312,6 +312,13 @@ class StockApp(KeysInTurn):
         self.troubles.append(Trouble(self.now(), title, error))
         self.notify(error.sentence(self.language), title=title, severity="error", markup=False)
 
+    def notify(self, message: str, *, title: str = "", **how: Any) -> None:
+        """A toast. What stands there already is said anew, not twice: five of a kind would hide the chart."""
+        for each in tuple(self._notifications):
+            if (each.message, each.title) == (message, title):
+                self._unnotify(each, refresh=False)
+        super().notify(message, title=title, **how)
+
     def _fatal_error(self) -> None:
         """A fault of our own ends the dashboard with one sentence; the traceback is for the log.
 

@@ -198,6 +198,16 @@ def test_everything_written_stands_out_from_its_ground(theme: object) -> None:
         assert ratio >= least, name
 
 
+async def test_the_same_toast_stands_there_once(home: Home, make_app: MakeApp, settle: Settle) -> None:
+    app = make_app(home)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        for _ in range(3):
+            await pilot.press("c")
+            await settle(pilot)
+        assert len(toasts(app)) == len(set(toasts(app))) == 2
+
+
 def test_in_ascii_a_candle_s_body_differs_from_its_wick() -> None:
     for shape, plain in (("│", "|"), ("┃", "#"), ("╽", "#"), ("╿", "#"), ("█", "#"), ("╷", "|")):
         assert shape.translate(GLYPHS) == plain
