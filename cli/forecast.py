@@ -170,8 +170,10 @@ def _tell(sentences: list[Sentence], language: str) -> None:
 
 def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:
     from stockllm.forecaster.chart import draw
+    from stockllm.forecaster.scoring import record
 
     made = entry.forecast
+    found = record(store, model=_model(made))
     written = draw(
         store.bars.series(made.code),
         made,
@@ -180,6 +182,7 @@ def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) ->
         language=settings.language,
         simulated=made.simulated,
         up_colour=settings.up_colour,
+        record=(found.sentence_zh, found.sentence_en),
     )
     place = text(f"圖在 {written}", f"the chart is in {written}", settings.language)
     say(f"stockllm: {place}")
@@ -240,8 +243,12 @@ def _show_summary(entries: list[LedgerEntry], names: list[str], language: str) -
     table(headers.split(), rows, right=range(3, 9))
 
 
+def _model(made: PathForecast) -> str:
+    return made.model if made.adapter is None else f"{made.model}+{made.adapter}"
+
+
 def _made_by(made: PathForecast, language: str) -> str:
-    model = made.model if made.adapter is None else f"{made.model}+{made.adapter}"
+    model = _model(made)
     return text(
         f"{made.horizon} 日預測  模型 {model}  {made.paths} 條路徑",
         f"{made.horizon}-day forecast  model {model}  {made.paths} {'path' if made.paths == 1 else 'paths'}",

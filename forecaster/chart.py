@@ -86,10 +86,12 @@ def draw(
     up_colour: Literal["red", "green"] = "red",
     past: int = PAST_BARS,
     period: Period = "day",
+    record: tuple[str, str] | None = None,
 ) -> Path:
     """Draw ``series`` and, where given, ``forecast`` to ``target``; the format is its ending's.
 
-    ``period`` is what each bar of both stands for; the words follow it.
+    ``period`` is what each bar of both stands for; the words follow it. ``record`` says in Chinese and
+    English how the forecast's model has done so far, and stands under the picture.
 
     Shown are the last ``past`` candles up to the forecast's ``as_of`` (the whole series without a
     forecast), MA5, MA20 and MA60 over all of the series, volume, and from the as-of line on the 80%
@@ -111,9 +113,10 @@ def draw(
             "bring some in with 'stockllm import PATH'.",
             zh=f"{company.code} 沒有股價，無圖可畫：請用 'stockllm import PATH' 匯入。",
         )
-    lettering = lettering_for(language, company)
+    lettering = lettering_for(language, company, *(record or ()))
     scene = _scene(series, shown, forecast, past, period)
-    picture = _render(scene, company, lettering, simulated, up_colour, target)
+    said = "" if record is None else record[lettering.language == "en"]
+    picture = _render(scene, company, lettering, simulated, up_colour, target, said)
     _write_whole(target, picture)
     return target
 
@@ -180,8 +183,9 @@ def _scene(
 
 
 def _render(
-    scene: _Scene, company: Company, lettering: Lettering, simulated: bool, up_colour: str, target: Path
-) -> bytes:
+    scene: _Scene, company: Company, lettering: Lettering, simulated: bool, up_colour: str, target: Path,
+    record: str,
+) -> bytes:  # fmt: skip
     """The picture's bytes, in the format of ``target``'s ending."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -197,7 +201,7 @@ def _render(
         top, bottom = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": (4, 1), "hspace": 0.04}
         )
-        figure.subplots_adjust(left=0.03, right=0.93, top=0.9, bottom=0.1)
+        figure.subplots_adjust(left=0.03, right=0.93, top=0.87, bottom=0.125)
         _candles(top, bottom, scene, up_colour)
         for length, colour in AVERAGES:
             if length in scene.means:
@@ -207,7 +211,7 @@ def _render(
             _cone(top, bottom, scene, lettering)
         _axes(top, bottom, scene, lettering)
         figure.align_ylabels([top, bottom])
-        _words(figure, top, scene, company, simulated, lettering)
+        _words(figure, top, scene, company, simulated, lettering, record)
         picture = BytesIO()
         figure.savefig(picture, format=target.suffix[1:].lower(), dpi=DOTS_PER_INCH)
     return picture.getvalue()
@@ -302,7 +306,7 @@ def _axes(top: Any, bottom: Any, scene: _Scene, lettering: Lettering) -> None:
 
     low, high = scene.span()
     room = max((high - low) * 0.06, high * 0.002)
-    top.set_ylim(low - room, high + room * 2.2)
+    top.set_ylim(low - room, high + room)
     top.set_xlim(-1, len(scene.dates) - 0.3)
     bottom.set_xticks(*_day_ticks(scene.dates, len(scene.past) - 1))
     top.tick_params(axis="x", labelbottom=False, length=0)
@@ -342,9 +346,9 @@ def _day_ticks(days: Sequence[date], anchor: int) -> tuple[list[int], list[str]]
 
 
 def _words(
-    figure: Any, top: Any, scene: _Scene, company: Company, simulated: bool, lettering: Lettering
+    figure: Any, top: Any, scene: _Scene, company: Company, simulated: bool, lettering: Lettering, record: str
 ) -> None:
-    """Title, dates, legend, footer, and the mark of a simulated market across the picture."""
+    """Title, dates, legend, record, footer, and the mark of a simulated market across the picture."""
     name = company.name_zh if lettering.language == "zh" else company.name_en
     if name == company.code or lettering.drawable(name) != name:
         name = ""
@@ -355,7 +359,9 @@ def _words(
         dates += f"    {lettering.ahead(forecast.dates, scene.period)}"
         foot = lettering.words("foot").format(model=forecast.model, paths=forecast.paths, seed=forecast.seed)
         figure.text(0.03, 0.015, lettering.drawable(foot), fontsize=8.5, color=GREY)
-    figure.text(0.03, 0.917, dates, fontsize=10, color="#444444")
+    if record:
+        figure.text(0.03, 0.043, lettering.drawable(record), fontsize=9.5, color="#222222")
+    figure.text(0.03, 0.921, dates, fontsize=10, color="#444444")
     if simulated:
         badge = {"facecolor": WARNING, "edgecolor": "none", "pad": 5}
         mark = {"color": WARNING, "alpha": 0.16, "ha": "center", "va": "center", "rotation": 20, "zorder": 4}
@@ -363,9 +369,9 @@ def _words(
         figure.text(0.926, 0.945, words, fontsize=14, weight="bold", color="white", ha="right", bbox=badge)
         top.text(0.5, 0.5, "SIMULATED", transform=top.transAxes, fontsize=84, weight="bold", **mark)
     if top.get_legend_handles_labels()[0]:
-        # An average that leaves the picture at the top would run through the words.
-        ground = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
-        top.legend(loc="upper left", ncols=7, fontsize=9, borderaxespad=0.3, **ground)
+        # Above the axes: wherever it stood within them, some line would run through it sooner or later.
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2, "borderpad": 0.1}
+        top.legend(ncols=7, fontsize=9, frameon=False, **place)
 
 
 def _write_whole(target: Path, picture: bytes) -> None:

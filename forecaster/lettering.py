@@ -125,8 +125,8 @@ class Lettering:
         return "".join(c if ord(c) in self.characters else "?" for c in text)
 
 
-def lettering_for(language: Literal["zh", "en"], company: Company) -> Lettering:
-    """Chinese where a font has every character the chart needs, else English.
+def lettering_for(language: Literal["zh", "en"], company: Company, *more: str) -> Lettering:
+    """Chinese where a font has every character the chart needs, else English. ``more`` it says besides.
 
     In English a name that the Latin font lacks (shares known by their Chinese name alone) borrows
     the Chinese font where there is one.
@@ -138,7 +138,7 @@ def lettering_for(language: Literal["zh", "en"], company: Company) -> Lettering:
 
     plain = characters(_LATIN)
     name = company.name_zh if language == "zh" else company.name_en
-    needed = {ord(c) for text in (name, *_WORDS[language].values()) for c in text}
+    needed = {ord(c) for text in (name, *more, *_WORDS[language].values()) for c in text}
     if not needed <= plain:
         for family in _cjk_families():
             have = characters(family)

@@ -281,7 +281,7 @@ def read_detail(store: Store, code: str) -> Detail:
         tuple(store.news.articles(code, limit=NEWS)),
         simulated,
         history=_by_day(store.ledger.list(code, limit=_HISTORY)),
-        record=None if forecast is None else _record(store, forecast),
+        record=None if forecast is None else record_of(store, forecast),
     )
 
 
@@ -309,7 +309,7 @@ def load_past(home: Home, id: int) -> Past:
     return Past(forecast, max(scores, key=lambda score: score.day, default=None))
 
 
-def _record(store: Store, forecast: PathForecast) -> tuple[str, str]:
+def record_of(store: Store, forecast: PathForecast) -> tuple[str, str]:
     """The record of the model that made ``forecast``, as ``stockllm ledger show`` words it."""
     model = forecast.model if forecast.adapter is None else f"{forecast.model}+{forecast.adapter}"
     return _sentences(store.home, store.home.store.stat().st_ino, store.scores.count(), model)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StoreError
+from stockllm.tui.board import open_store, record_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -84,9 +85,16 @@ def chart(
     up_colour: UpColour,
     simulated: bool,
 ) -> tuple[Path, Path]:
-    """What is in view as a PNG and as a CSV. Imports mplfinance: a second, the first time."""
+    """What is in view as a PNG and as a CSV. Imports mplfinance: a second, the first time.
+
+    Under a forecast the picture says how its model has done, as the screen does.
+    """
     from stockllm.forecaster.chart import draw
 
+    record = None
+    if view.forecast is not None:
+        with open_store(home) as store:
+            record = record_of(store, view.forecast)
     place = folder(home)
     bars, forecast = view.bars, view.forecast
     name = f"{company.code}-{view.name}-{bars.dates[-1]}"
@@ -98,7 +106,7 @@ def chart(
         name += "-SIMULATED"
     picture = draw(
         bars, forecast, place / f"{name}.png", company=company, language=language,
-        simulated=simulated, up_colour=up_colour, past=past, period=view.period,
+        simulated=simulated, up_colour=up_colour, past=past, period=view.period, record=record,
     )  # fmt: skip
     return picture, write_csv(place / f"{name}.csv", COLUMNS, rows(view))
 

@@ -132,6 +132,10 @@ def test_the_chart(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert target.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert f"the chart is in {target}" in result.stderr
+    # A drawing of lines has its words as comments.
+    lines = tmp_path / "chart.svg"
+    run("forecast", "2330", *QUICK, "--chart", lines)
+    assert "Record: no forecast has been scored yet." in lines.read_text()
 
 
 def test_warnings_are_few_and_beside_the_document(run: Run) -> None:

@@ -159,6 +159,52 @@ def test_simulated_is_marked_and_real_is_not(tmp_path: Path) -> None:
     assert (np.abs(pixels(real) - pixels(marked)).max(axis=2) > 0.05).mean() > 0.03  # the watermark
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("period", ["day", "week"])
+def test_no_words_lie_over_each_other_or_over_the_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str, period: str
+) -> None:
+    from matplotlib.figure import Figure
+
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self: Figure, *arguments: object, **options: object) -> None:
+        figures.append(self)
+        save(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    series = walk(200, seed=3)
+    past = series[:196]
+    forecast = replace(forecast_of(past, 9), dates=series.dates[196:] + days(5, series.dates[-1]))
+    zh = "紀錄：1,234 次預測，誤差比單純預測大 12.3%（p = 0.001）。另有 1,234 次不列入。"
+    en = (
+        "Record: worse than the naive forecast, with an error 12.3% larger in 1,234 forecasts (p = 0.001). "
+        "1,234 more of days already known are not counted."
+    )
+    draw(
+        series, forecast, tmp_path / "c.png", company=TSMC, language=language, simulated=True,  # type: ignore[arg-type]
+        period=period, record=(zh, en),  # type: ignore[arg-type]
+    )  # fmt: skip
+    (figure,) = figures
+    drawn = lettering.lettering_for(language, TSMC).language  # type: ignore[arg-type]
+    texts = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    assert (zh, en)[drawn == "en"] in texts
+    top, bottom = figure.axes
+    legend = top.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 7  # three averages, two bands, the median, the closes that came
+    labels = {label.get_text(): label.get_window_extent() for label in bottom.get_xticklabels()}
+    boxes = {**texts, "legend": legend.get_window_extent(), **labels}
+    boxes |= {"prices": top.get_window_extent(), "volumes": bottom.get_window_extent()}
+    for name, box in boxes.items():
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, name
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, name
+        for other, its in boxes.items():
+            if name != other and not {name, other} <= set(labels):
+                assert not box.overlaps(its), (name, other)
+
+
 def test_up_is_red_or_green_as_asked(tmp_path: Path) -> None:
     series = walk(40)
     series.close[:] = series.open * 1.02  # every day a rise

@@ -123,6 +123,12 @@ async def test_the_exported_picture_shows_the_cone_and_the_bars_of_the_screen(
     assert drawn is not None
     assert compared is not None
     newest, older = figures
+    # Both say how the model has done, as the screen does.
+    detail = market(app).detail
+    assert detail is not None
+    assert detail.record is not None
+    for figure in figures:
+        assert detail.record[language == "en"] in [text.get_text() for text in figure.texts]
     # The newest forecast: the same days, candles and band as in the terminal.
     shown, cone = found.picture, found.picture.cone
     assert len(newest.axes[1].patches) - 1 == len(shown.dates)  # one bar of volume each; the shaded region
