@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from stockllm.collectors import tables
 from stockllm.collectors.bases import IDLE, apply_bases
 from stockllm.collectors.clock import today
-from stockllm.collectors.failures import NoData, SiteFailure
+from stockllm.collectors.failures import NoData, SiteFailure, gave_up
 from stockllm.collectors.http import Answer, Door, Web
 from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange
 from stockllm.collectors.prices_csv import read_day
 from stockllm.data.collected import Collected
 from stockllm.data.exrights import ExRight
 from stockllm.data.records import QuarantinedRow
+from stockllm.data.sentences import Sentence
 from stockllm.market.companies import is_ordinary_share
 
 if TYPE_CHECKING:
@@ -120,9 +121,7 @@ def collect_exrights(
             done += 1
             if in_a_row == _GIVE_UP:
                 site = SITES[market].name
-                failures.append(
-                    f"{site} failed {_GIVE_UP} times in a row: the rest is asked for on the next run."
-                )
+                failures.append(gave_up(site, _GIVE_UP))
                 break
             if refusal := web.barred(SITES[market]):
                 failures.append(refusal.why)
@@ -133,7 +132,7 @@ def collect_exrights(
             except NoData:
                 rows, refused, others = [], [], 0
             except SiteFailure as failure:
-                failures.append(str(failure))
+                failures.append(Sentence.of(failure))
                 in_a_row += 1
                 continue
             in_a_row = 0
@@ -180,7 +179,13 @@ def fetch_exrights(
             answer = door.post(f"{web.settings.tpex_url}/www/zh-tw/bulletin/exDailyQ", form)
         return _read(answer, market, start, end)
 
-    return web.ask(site, f"the ex-dates of {market} from {start} to {end}", ask)
+    return web.ask(
+        site,
+        Sentence(
+            f"the ex-dates of {market} from {start} to {end}", zh=f" {market} {start} 至 {end} 的除權息"
+        ),
+        ask,
+    )
 
 
 def _read(

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from stockllm.data.errors import StockllmError
+from stockllm.data.sentences import Sentence, in_chinese
 
 if TYPE_CHECKING:
     from stockllm.data.requests import Outcome
@@ -55,8 +56,8 @@ class Blocked(SiteFailure):
 
     outcome = "blocked"
 
-    def __init__(self, message: str, until: datetime | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, until: datetime | None = None, *, zh: str = "") -> None:
+        super().__init__(message, zh=zh)
         self.until = until
 
 
@@ -65,8 +66,8 @@ class BudgetSpent(SiteFailure):
 
     outcome = "refused"
 
-    def __init__(self, message: str, until: datetime) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, until: datetime, *, zh: str) -> None:
+        super().__init__(message, zh=zh)
         self.until = until
 
 
@@ -75,6 +76,14 @@ class Refused(SiteFailure):
 
     outcome = "refused"
 
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, code: str, *, zh: str) -> None:
+        super().__init__(message, zh=zh)
         self.code = code
+
+
+def gave_up(site: str, times: int) -> Sentence:
+    """Said where a site failed so often in a row that it is asked for nothing more."""
+    return Sentence(
+        f"{site} failed {times} times in a row: the rest is asked for on the next run.",
+        zh=f"{in_chinese(site)}連續失敗 {times} 次：其餘下次更新再問。",
+    )

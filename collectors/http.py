@@ -35,6 +35,7 @@ from stockllm.collectors.failures import (
     WrongAnswer,
 )
 from stockllm.data.requests import Budget, Refusal, RequestStore
+from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
 
 T = TypeVar("T")
@@ -64,10 +65,10 @@ class Site:
     speaks: bool = False
 
 
-TWSE = Site("twse", "The Taiwan Stock Exchange")
-TWSE_OPENAPI = Site("twse_openapi", "The Taiwan Stock Exchange's open data")
+TWSE = Site("twse", Sentence("The Taiwan Stock Exchange", zh="證交所"))
+TWSE_OPENAPI = Site("twse_openapi", Sentence("The Taiwan Stock Exchange's open data", zh="證交所開放資料"))
 #: The open data of the Taipei Exchange are on the same host, so they queue with the rest.
-TPEX = Site("tpex", "The Taipei Exchange")
+TPEX = Site("tpex", Sentence("The Taipei Exchange", zh="櫃買中心"))
 NEWSAPI = Site("newsapi", "NewsAPI", speaks=True)
 
 
@@ -95,7 +96,9 @@ class Answer:
         except (ValueError, RecursionError) as error:
             raise Unreadable(
                 f"{self.site.name} answered {self.what} with something cut short or no JSON: "
-                "it is asked again on the next run."
+                "it is asked again on the next run.",
+                zh=f"{in_chinese(self.site.name)}對{in_chinese(self.what)}的回應不完整或不是 JSON："
+                "下次更新會再問。",
             ) from error
 
 
@@ -175,7 +178,11 @@ class Web:
         site = door.site
         until = self._store.bar(site.key, str(blocked), now=self.clock.now(), pause=BAR, longest=LONGEST_BAR)
         door.finish("blocked", str(blocked))
-        return Blocked(f"{blocked} It is left alone until {_clock(until)}.", until)
+        return Blocked(
+            f"{blocked} It is left alone until {_clock(until)}.",
+            until,
+            zh=f"{blocked.zh}{_clock(until)} 前不再詢問。",
+        )
 
     def _reserve(self, site: Site, what: str) -> int:
         """Take the next place in the site's queue and wait for it."""
@@ -187,11 +194,13 @@ class Web:
                 raise Blocked(
                     f"{site.name} is left alone until {_clock(place.until)}, because: {place.why}",
                     place.until,
+                    zh=f"{in_chinese(site.name)}先前拒絕了請求，{_clock(place.until)} 前不再詢問。",
                 )
             raise BudgetSpent(
                 f"{site.name} allows {place.why} and they are used up: "
                 f"the rest is asked for from {_clock(place.until)} on.",
                 place.until,
+                zh=f"{in_chinese(site.name)}允許的請求次數已用完：其餘在 {_clock(place.until)} 之後再問。",
             )
         wait = (place.at - now).total_seconds()
         if wait > 0:
@@ -214,17 +223,22 @@ class Web:
         except requests.exceptions.SSLError as error:
             raise Outage(
                 f"The certificate of {host} cannot be trusted ({_cause(error)}): nothing was taken "
-                "from it; see that this machine's clock and certificates are right."
+                "from it; see that this machine's clock and certificates are right.",
+                zh=f"{host} 的憑證不可信（{_cause(error)}），沒有取用任何資料：請檢查本機的時鐘與憑證。",
             ) from error
         except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise Outage(
                 f"{site.name} did not answer {what} within {limits.request_timeout:g} s: "
-                "it is asked again on the next run."
+                "it is asked again on the next run.",
+                zh=f"{in_chinese(site.name)}在 {limits.request_timeout:g} 秒內沒有回應{in_chinese(what)}："
+                "下次更新會再問。",
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise Outage(
                 f"{site.name} could not be asked for {what} ({_cause(error)}): "
-                "see that there is a connection; it is asked again on the next run."
+                "see that there is a connection; it is asked again on the next run.",
+                zh=f"無法向{in_chinese(site.name)}詢問{in_chinese(what)}（{_cause(error)}）："
+                "請檢查網路連線，下次更新會再問。",
             ) from error
         finally:
             # Whatever the headers say: a connection taken up again may be found dead, and a request
@@ -274,16 +288,27 @@ def _check(answer: Answer) -> None:
     if site.speaks and start == b"{" and not 300 <= status < 400 and status != 404:
         return
     if 300 <= status < 400 or status in (401, 403, 429):
-        raise Blocked(f"{site.name} turned the request for {what} away with HTTP {status}.")
+        raise Blocked(
+            f"{site.name} turned the request for {what} away with HTTP {status}.",
+            zh=f"{in_chinese(site.name)}以 HTTP {status} 拒絕了{in_chinese(what)}的請求。",
+        )
     if status >= 500:
-        raise Outage(f"{site.name} answered {what} with HTTP {status}: it is asked again on the next run.")
+        raise Outage(
+            f"{site.name} answered {what} with HTTP {status}: it is asked again on the next run.",
+            zh=f"{in_chinese(site.name)}以 HTTP {status} 回應{in_chinese(what)}：下次更新會再問。",
+        )
     if status != 200:
         raise Unreadable(
             f"{site.name} answered {what} with HTTP {status}: its addresses may have changed; "
-            "look for a newer stockllm."
+            "look for a newer stockllm.",
+            zh=f"{in_chinese(site.name)}以 HTTP {status} 回應{in_chinese(what)}："
+            "網址可能改了，請更新 stockllm。",
         )
     if start == b"<":
-        raise Blocked(f"{site.name} answered {what} with a web page in place of data.")
+        raise Blocked(
+            f"{site.name} answered {what} with a web page in place of data.",
+            zh=f"{in_chinese(site.name)}以網頁取代資料回應{in_chinese(what)}。",
+        )
 
 
 def _read(response: requests.Response, deadline: float, site: Site, what: str) -> bytes:
@@ -295,9 +320,15 @@ def _read(response: requests.Response, deadline: float, site: Site, what: str) -
         parts.append(part)
         size += len(part)
         if time.monotonic() > deadline:
-            raise Outage(f"{site.name} sends {what} too slowly: it is asked again on the next run.")
+            raise Outage(
+                f"{site.name} sends {what} too slowly: it is asked again on the next run.",
+                zh=f"{in_chinese(site.name)}傳送{in_chinese(what)}太慢：下次更新會再問。",
+            )
         if size > _LARGEST:
-            raise Unreadable(f"{site.name} answered {what} without end: it is asked again on the next run.")
+            raise Unreadable(
+                f"{site.name} answered {what} without end: it is asked again on the next run.",
+                zh=f"{in_chinese(site.name)}對{in_chinese(what)}的回應沒有止盡：下次更新會再問。",
+            )
     body = b"".join(parts)
     packing = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packing in ("", "identity"):
@@ -309,7 +340,8 @@ def _read(response: requests.Response, deadline: float, site: Site, what: str) -
         body = b""
     if packing not in ("gzip", "x-gzip", "deflate") or not unpacker.eof:
         raise Unreadable(
-            f"{site.name} answered {what} with something cut short: it is asked again on the next run."
+            f"{site.name} answered {what} with something cut short: it is asked again on the next run.",
+            zh=f"{in_chinese(site.name)}對{in_chinese(what)}的回應不完整：下次更新會再問。",
         )
     return body
 

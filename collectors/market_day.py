@@ -21,6 +21,7 @@ from stockllm.collectors.failures import Blocked, NoData, Outage, SiteFailure, U
 from stockllm.collectors.http import TPEX, TWSE, TWSE_OPENAPI, Answer, Door, Site, Web
 from stockllm.collectors.tables import Table
 from stockllm.data.collected import Collected
+from stockllm.data.sentences import Sentence
 from stockllm.data.validation_day import RawDay, validate_day
 from stockllm.market.companies import is_ordinary_share
 
@@ -119,7 +120,9 @@ def fetch_day(web: Web, market: Exchange, day: date, *, fewest: int = 1) -> tupl
             answer = door.get(f"{base}/www/zh-tw/afterTrading/dailyQuotes", params)
         return _shares(answer, _read(answer, market, day), day, f"{market} {day}", fewest)
 
-    return web.ask(SITES[market], f"the list of {market} of {day}", ask)
+    return web.ask(
+        SITES[market], Sentence(f"the list of {market} of {day}", zh=f" {market} {day} 的收盤行情"), ask
+    )
 
 
 def fetch_latest(web: Web, market: Exchange, day: date, *, fewest: int = 1) -> tuple[RawDay, int]:
@@ -138,7 +141,9 @@ def fetch_latest(web: Web, market: Exchange, day: date, *, fewest: int = 1) -> t
             tables.same_day(answer, said, day)
         return _shares(answer, table, day, f"{market} open data {day}", fewest)
 
-    return web.ask(site, f"the open data of {market} for {day}", ask)
+    return web.ask(
+        site, Sentence(f"the open data of {market} for {day}", zh=f" {market} {day} 的開放資料"), ask
+    )
 
 
 def _read(answer: Answer, market: Exchange, day: date) -> Table:
@@ -156,7 +161,7 @@ def _read(answer: Answer, market: Exchange, day: date) -> Table:
     needed = (*_NEEDED, "change", *(("sign",) if market == "TWSE" else ()))
     table = tables.find(answer, given, needed, _is_share)
     if not len(table) + table.left_out:
-        raise NoData(f"{answer.site.name} has nothing for {answer.what}.")
+        raise tables.no_data(answer)
     return table
 
 

@@ -16,9 +16,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.collectors import news_json
-from stockllm.collectors.failures import Blocked, BudgetSpent, Outage, Refused, SiteFailure, Unreadable
+from stockllm.collectors.failures import (
+    Blocked,
+    BudgetSpent,
+    Outage,
+    Refused,
+    SiteFailure,
+    Unreadable,
+    gave_up,
+)
 from stockllm.collectors.http import NEWSAPI, Answer, Door, Web
 from stockllm.data.records import Article, QuarantinedRow
+from stockllm.data.sentences import Sentence, in_chinese
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store
@@ -94,7 +103,10 @@ def collect_news(
         return NewsReport(
             len(turns),
             left=len(turns),
-            stopped="No news were fetched for want of a key: get one at newsapi.org and set newsapi_key.",
+            stopped=Sentence(
+                "No news were fetched for want of a key: get one at newsapi.org and set newsapi_key.",
+                zh="沒有 NewsAPI 金鑰，未抓取新聞：請至 newsapi.org 取得並設定 newsapi_key。",
+            ),
         )
     counts = dict.fromkeys(("served", "new", "known", "off_topic", "unreadable"), 0)
     failures: list[str] = []
@@ -105,23 +117,21 @@ def collect_news(
         try:
             found = fetch_news(web, store, company, language, key.get_secret_value())
         except (Blocked, BudgetSpent) as halt:
-            stopped, again = str(halt), halt.until
+            stopped, again = Sentence.of(halt), halt.until
             break
         except Refused as refused:
             if refused.code in _KEY or refused.code == "upgradeRequired":
-                stopped = str(refused)
+                stopped = Sentence.of(refused)
                 break
             # Its own search is at fault: the others must not wait behind it.
             store.news_turns.serve(company.code, language, web.clock.now(), refused.code)
-            failures.append(str(refused))
+            failures.append(Sentence.of(refused))
             continue
         except SiteFailure as failure:
-            failures.append(str(failure))
+            failures.append(Sentence.of(failure))
             in_a_row += 1
             if in_a_row == _GIVE_UP:
-                stopped = (
-                    f"{NEWSAPI.name} failed {_GIVE_UP} times in a row: the rest is asked for on the next run."
-                )
+                stopped = gave_up(NEWSAPI.name, _GIVE_UP)
                 break
             continue
         in_a_row = 0
@@ -188,11 +198,17 @@ def fetch_news(
         if not isinstance(articles, list):
             raise Unreadable(
                 f"{NEWSAPI.name} answered {door.what} in a form that cannot be read: "
-                "it is asked again on the next run; if that stays so, look for a newer stockllm."
+                "it is asked again on the next run; if that stays so, look for a newer stockllm.",
+                zh=f"{NEWSAPI.name} 對{in_chinese(door.what)}的回應無法解讀：下次更新會再問；"
+                "若一直如此，請更新 stockllm。",
             )
         return articles
 
-    return web.ask(NEWSAPI, f"news of {company.code} in {language}", ask)
+    return web.ask(
+        NEWSAPI,
+        Sentence(f"news of {company.code} in {language}", zh=f" {company.code} 的新聞（{language}）"),
+        ask,
+    )
 
 
 class _Session:
@@ -218,18 +234,33 @@ def _refusal(web: Web, said: object) -> SiteFailure:
             f"{NEWSAPI.name} has no more requests for this key today ({code}): "
             f"the rest is asked for from {until.astimezone():%Y-%m-%d %H:%M} on.",
             until,
+            zh=f"{NEWSAPI.name} 今天不再接受這把金鑰的請求（{code}）："
+            f"其餘在 {until.astimezone():%Y-%m-%d %H:%M} 之後再問。",
         )
     if code in _KEY:
         return Refused(
             f"{NEWSAPI.name} does not accept the key ({code}): correct newsapi_key in settings.toml "
             "or in STOCKLLM_NEWSAPI_KEY.",
             code,
+            zh=f"{NEWSAPI.name} 不接受這把金鑰（{code}）：請更正 settings.toml 的 newsapi_key"
+            "或 STOCKLLM_NEWSAPI_KEY。",
         )
     if code == "upgradeRequired":
-        return Refused(f"{NEWSAPI.name}'s plan of this key does not allow the search ({message}).", code)
+        return Refused(
+            f"{NEWSAPI.name}'s plan of this key does not allow the search ({message}).",
+            code,
+            zh=f"這把金鑰的 {NEWSAPI.name} 方案不允許這樣搜尋（{message}）。",
+        )
     if code in ("unexpectedError", ""):
-        return Outage(f"{NEWSAPI.name} reports an error of its own ({message or 'no reason given'}).")
-    return Refused(f"{NEWSAPI.name} refuses the search ({code}: {message}).", code)
+        return Outage(
+            f"{NEWSAPI.name} reports an error of its own ({message or 'no reason given'}).",
+            zh=f"{NEWSAPI.name} 本身發生錯誤（{message or '沒有說明原因'}）。",
+        )
+    return Refused(
+        f"{NEWSAPI.name} refuses the search ({code}: {message}).",
+        code,
+        zh=f"{NEWSAPI.name} 拒絕這次搜尋（{code}：{message}）。",
+    )
 
 
 def _keep(

@@ -15,10 +15,11 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from stockllm.collectors.clock import taipei
-from stockllm.collectors.failures import Blocked, SiteFailure
+from stockllm.collectors.failures import Blocked, SiteFailure, gave_up
 from stockllm.collectors.http import Web
 from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange, collect_day, last_published
 from stockllm.collectors.stock_month import collect_month, exchange_of
+from stockllm.data.sentences import Sentence
 
 if TYPE_CHECKING:
     from stockllm.data.collected import Collected
@@ -198,15 +199,13 @@ def run_plan(
                 _do(web, store, job, report, calendar)
                 in_a_row[job.market] = 0
             except SiteFailure as failure:
-                report.failures.append(str(failure))
+                report.failures.append(Sentence.of(failure))
                 in_a_row[job.market] += 1
                 if isinstance(failure, Blocked):
-                    report.stopped[job.market] = str(failure)
+                    report.stopped[job.market] = Sentence.of(failure)
                 elif in_a_row[job.market] == _GIVE_UP:
                     site = SITES[job.market].name
-                    report.stopped[job.market] = (
-                        f"{site} failed {_GIVE_UP} times in a row: the rest is asked for on the next run."
-                    )
+                    report.stopped[job.market] = gave_up(site, _GIVE_UP)
         if progress is not None:
             progress(number, len(plan.jobs))
     return report

@@ -17,6 +17,7 @@ from stockllm.collectors.failures import NoData, SiteFailure
 from stockllm.collectors.http import TWSE, Answer, Door, Web
 from stockllm.collectors.prices_csv import read_day
 from stockllm.data.collected import Collected
+from stockllm.data.sentences import Sentence
 from stockllm.market.calendar import RULE_YEARS
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def collect_schedule(web: Web, store: Store, start: date | None = None) -> Sched
         except NoData:
             continue  # next year's is not out yet
         except SiteFailure as failure:
-            failures.append(str(failure))
+            failures.append(Sentence.of(failure))
             continue
         kept = {day: name for day, name in named.items() if name[0] is not None}
         entry = Collected(
@@ -102,7 +103,7 @@ def fetch_schedule(web: Web, year: int) -> dict[date, tuple[bool | None, str]]:
         answer = door.get(url, {"response": "json", "date": f"{year}0101"})
         return _read(answer, year)
 
-    return web.ask(TWSE, f"the holidays of {year}", ask)
+    return web.ask(TWSE, Sentence(f"the holidays of {year}", zh=f" {year} 年的休市日"), ask)
 
 
 def _read(answer: Answer, year: int) -> dict[date, tuple[bool | None, str]]:
@@ -112,7 +113,7 @@ def _read(answer: Answer, year: int) -> dict[date, tuple[bool | None, str]]:
     if not isinstance(rows, list):
         raise tables.unreadable(answer, "no rows")
     if not rows:
-        raise NoData(f"{answer.site.name} has nothing for {answer.what}.")
+        raise tables.no_data(answer)
     named: dict[date, tuple[bool | None, str]] = {}
     for row in rows:
         cells = [tables.plain(cell) for cell in row] if isinstance(row, list) else []

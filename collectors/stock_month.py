@@ -30,6 +30,7 @@ from stockllm.collectors.prices_csv import read_day
 from stockllm.collectors.tables import Table
 from stockllm.data.collected import Collected
 from stockllm.data.errors import UnknownCompany
+from stockllm.data.sentences import Sentence
 from stockllm.data.validation import RawRows, validate
 from stockllm.data.validation_day import rebased
 
@@ -162,7 +163,9 @@ def fetch_month(web: Web, market: Exchange, code: str, month: date) -> RawRows:
         document = _fetch(market, url, session, code, month)
         return _read(session.answer, document, market, code, month)
 
-    return web.ask(SITES[market], f"{code} in {month:%Y-%m}", ask)
+    return web.ask(
+        SITES[market], Sentence(f"{code} in {month:%Y-%m}", zh=f" {code} 在 {month:%Y-%m} 的股價"), ask
+    )
 
 
 class _Session:
@@ -208,7 +211,7 @@ def _read(answer: Answer, document: Mapping[str, Any], market: Exchange, code: s
         raise tables.wrong(answer, f"the stock {named[:40] or 'nobody named'}")
     table = tables.find(answer, given, _NEEDED)
     if not len(table):
-        raise NoData(f"{answer.site.name} has nothing for {answer.what}.")
+        raise tables.no_data(answer)
     days = np.fromiter(map(read_day, table.columns["date"]), dtype=np.int64, count=len(table))
     for day in days[days > 0].tolist():
         if (date.fromordinal(day).year, date.fromordinal(day).month) != (month.year, month.month):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stockllm.collectors.failures import NoData, Outage, Unreadable, WrongAnswer
 from stockllm.collectors.http import Answer
 from stockllm.collectors.prices_csv import read_day, read_number
+from stockllm.data.sentences import in_chinese
 
 Floats = NDArray[np.float64]
 
@@ -120,11 +121,12 @@ def status(answer: Answer, document: Mapping[str, Any]) -> None:
     if stat.lower() == "ok":
         return
     if any(part in stat for part in _NO_DATA):
-        raise NoData(f"{answer.site.name} has nothing for {answer.what}.")
+        raise no_data(answer)
     said = " ".join(_TAG.sub(" ", stat).split())[:80]
     raise Outage(
         f"{answer.site.name} answered {answer.what} with «{said}» in place of data: "
-        "it is asked again on the next run."
+        "it is asked again on the next run.",
+        zh=f"{in_chinese(answer.site.name)}以「{said}」取代資料回應{in_chinese(answer.what)}：下次更新會再問。",
     )
 
 
@@ -215,7 +217,16 @@ def wrong(answer: Answer, said: str) -> WrongAnswer:
     """The answer is about something else."""
     return WrongAnswer(
         f"{answer.site.name} answered {answer.what} with {said}: nothing of it was kept; "
-        "it is asked again on the next run."
+        "it is asked again on the next run.",
+        zh=f"{in_chinese(answer.site.name)}對{in_chinese(answer.what)}答非所問（{said}），沒有保留：下次更新會再問。",
+    )
+
+
+def no_data(answer: Answer) -> NoData:
+    """The site has nothing for what was asked."""
+    return NoData(
+        f"{answer.site.name} has nothing for {answer.what}.",
+        zh=f"{in_chinese(answer.site.name)}沒有{in_chinese(answer.what)}。",
     )
 
 
@@ -223,7 +234,9 @@ def unreadable(answer: Answer, why: str) -> Unreadable:
     """The answer is not of the known form."""
     return Unreadable(
         f"{answer.site.name} answered {answer.what} in a form that cannot be read ({why}): "
-        "it is asked again on the next run; if that stays so, look for a newer stockllm."
+        "it is asked again on the next run; if that stays so, look for a newer stockllm.",
+        zh=f"{in_chinese(answer.site.name)}對{in_chinese(answer.what)}的回應無法解讀（{why}）："
+        "下次更新會再問；若一直如此，請更新 stockllm。",
     )
 
 

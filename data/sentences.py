@@ -33,3 +33,8 @@ class Sentence(str):
     def of(cls, error: StockllmError) -> Sentence:
         """What an error says, where it is a remark and not the end."""
         return cls(str(error), zh=error.sentence("zh"))
+
+
+def in_chinese(text: str) -> str:
+    """The Chinese of a ``Sentence``; any other text as it is."""
+    return text.zh if isinstance(text, Sentence) else text

@@ -23,7 +23,7 @@ from stockllm.nightly.fitness import Unfit, fit
 
 if TYPE_CHECKING:
     from stockllm.data.refreshes import StepOutcome
-    from stockllm.data.sentences import Sentence
+    from stockllm.data.sentences import Sentence, in_chinese
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.market.calendar import TradingCalendar
@@ -148,8 +148,7 @@ def news(night: Night) -> Done:
         "unreadable": report.unreadable,
     }
     if night.settings.newsapi_key is None:
-        zh = "沒有 NewsAPI 金鑰，未抓取新聞：請至 newsapi.org 取得並設定 newsapi_key。"
-        return Done("skipped", zh, report.stopped, counts)
+        return Done("skipped", in_chinese(report.stopped), report.stopped, counts)
     if not limit:
         return Done("ok", "所有公司的新聞都是新的。", "The news of all companies are up to date.", counts)
     rest = (report.stopped,) if report.stopped else ()
@@ -337,8 +336,8 @@ def _of_companies(done: int, unfit: Sequence[Unfit]) -> StepOutcome:
 
 
 def _both(sentences: Sequence[str] | dict[str, None]) -> tuple[tuple[str, str], ...]:
-    """Sentences in Chinese and English; those of the sites come in English alone."""
-    return tuple((getattr(sentence, "zh", sentence), str(sentence)) for sentence in sentences)
+    """Sentences in Chinese and English."""
+    return tuple((in_chinese(sentence), str(sentence)) for sentence in sentences)
 
 
 def _count(number: int, one: str, many: str = "") -> str:
