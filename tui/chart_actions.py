@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from functools import partial
 
 from textual import on, work
 from textual.reactive import reactive
@@ -14,19 +13,13 @@ from stockllm.tui import export
 from stockllm.tui.board import Detail, Past
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.forecast_line import ForecastLine
-from stockllm.tui.messages import Exported, LoadFailed, PastLoaded
+from stockllm.tui.messages import LoadFailed, PastLoaded
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.outcome_line import OutcomeLine
 from stockllm.tui.periods import SPANS, Period, Span
 from stockllm.tui.quote import Quote
 from stockllm.tui.strings import t
-from stockllm.tui.tab_screen import TabScreen
-
-if TYPE_CHECKING:
-    from stockllm.market.companies import Company
-
-#: matplotlib's settings are the process's: one picture at a time.
-_DRAWING = threading.Lock()
+from stockllm.tui.tab_screen import TabScreen, Write
 
 
 class ChartActions(TabScreen):
@@ -155,12 +148,11 @@ class ChartActions(TabScreen):
 
     # Export
 
-    def action_export(self) -> None:
+    def exports(self) -> Write | None:
         """The chart as it is shown, as PNG and CSV."""
         found = self.chart.arranged()
         if self.detail is None or found is None or not len(self.detail.series):
-            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
-            return
+            return None
         bars, forecast = self.chart.bars(), self.chart.forecast
         end, shown = len(bars) - self.chart.back, found.columns.history
         if forecast is not None and forecast.as_of in bars.dates[end - shown : end]:
@@ -169,20 +161,11 @@ class ChartActions(TabScreen):
             end, shown = max(end, due), shown + max(0, due - end)
         else:
             forecast = None
-        bars = bars[:end]
+        view = export.View(
+            bars[:end], forecast, shown, self.chart.period, self.chart.span or self.chart.period
+        )
         self.notify(t("toast.exporting", self.language), timeout=2)
-        view = export.View(bars, forecast, shown, self.chart.period, self.chart.span or self.chart.period)
-        self.export_chart(self.detail.company, view, self.detail.simulated)
-
-    @work(thread=True, exit_on_error=False, group="export", description="export the chart")
-    def export_chart(self, company: Company, view: export.View, simulated: bool) -> None:
-        stock = self.stock
-        try:
-            with _DRAWING:
-                files = export.chart(
-                    stock.home, company, view,
-                    language=self.language, up_colour=stock.up_colour, simulated=simulated,
-                )  # fmt: skip
-            self.post_message(Exported(files))
-        except Exception as error:
-            self.post_message(LoadFailed("export", error))
+        return partial(
+            export.chart, self.stock.home, self.detail.company, view,
+            language=self.language, up_colour=self.stock.up_colour, simulated=self.detail.simulated,
+        )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ def write_csv(target: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     return target
 
 
+#: matplotlib's settings are the process's: one picture at a time.
+_DRAWING = threading.Lock()
+
 #: The columns of an exported chart. A row is a bar that came, or (``forecast``) one of the representative
 #: path; the levels are the bands of the forecast close, empty where nothing was forecast.
 COLUMNS = ("date", "kind", "open", "high", "low", "close", "volume", "q10", "q25", "q50", "q75", "q90")
@@ -104,10 +108,11 @@ def chart(
         past -= sum(day > forecast.as_of for day in bars.dates[-view.shown :])
     if simulated:
         name += "-SIMULATED"
-    picture = draw(
-        bars, forecast, place / f"{name}.png", company=company, language=language,
-        simulated=simulated, up_colour=up_colour, past=past, period=view.period, record=record,
-    )  # fmt: skip
+    with _DRAWING:
+        picture = draw(
+            bars, forecast, place / f"{name}.png", company=company, language=language,
+            simulated=simulated, up_colour=up_colour, past=past, period=view.period, record=record,
+        )  # fmt: skip
     return picture, write_csv(place / f"{name}.csv", COLUMNS, rows(view))
 
 

@@ -20,7 +20,6 @@ from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
 from stockllm.tui.ledger_detail import ForecastDetail, load_said
 from stockllm.tui.messages import (
     BandsLoaded,
-    Exported,
     LedgerChosen,
     LedgerLoaded,
     LoadFailed,
@@ -29,7 +28,7 @@ from stockllm.tui.messages import (
 )
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
-from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 
 if TYPE_CHECKING:
@@ -124,14 +123,6 @@ class LedgerScreen(TabScreen):
         except Exception as error:
             self.post_message(LoadFailed("score", error))
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export the ledger")
-    def export(self, entries: tuple[Entry, ...]) -> None:
-        try:
-            path = core.export_ledger(self.stock.home, entries, self.stock.now())
-            self.post_message(Exported((path,)))
-        except Exception as error:
-            self.post_message(LoadFailed("export", error))
-
     # What the threads report
 
     @on(LedgerLoaded)
@@ -159,18 +150,12 @@ class LedgerScreen(TabScreen):
         self.notify(t("toast.scored", self.language, days=message.days))
         self.load_ledger()
 
-    @on(Exported)
-    def _exported(self, message: Exported) -> None:
-        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
-
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         if isinstance(message.error, NothingToShow):
             self.query_one("#record", Static).update(message.error.sentence(self.language))
             return
-        self.report(
-            message.error, "toast.export_failed" if message.group == "export" else "toast.load_failed"
-        )
+        self.report(message.error, "toast.load_failed")
 
     # What the user does
 
@@ -233,12 +218,12 @@ class LedgerScreen(TabScreen):
         """Read the ledger again."""
         self.load_ledger()
 
-    def action_export(self) -> None:
+    def exports(self) -> Write | None:
         """The forecasts that are listed, as CSV."""
         if self.chosen is None or not self.chosen.entries:
-            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
-        else:
-            self.export(self.chosen.entries)
+            return None
+        home, entries, now = self.stock.home, self.chosen.entries, self.stock.now()
+        return lambda: [core.export_ledger(home, entries, now)]
 
     @on(Table.Picked)
     def _picked(self, message: Table.Picked) -> None:

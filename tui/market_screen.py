@@ -29,7 +29,6 @@ from stockllm.tui.keys import MARKET, Key, bindings
 from stockllm.tui.messages import (
     BoardLoaded,
     DataStateLoaded,
-    Exported,
     ForecastDone,
     ForecastFailed,
     ForecastProgress,
@@ -234,7 +233,7 @@ class MarketScreen(CompanyActions):
         if message.group == "board" and isinstance(error, StockllmError) and lost:
             self.app.push_screen(GuideScreen(self.language, error), self._guide_left)
             return
-        self.report(error, "toast.export_failed" if message.group == "export" else "toast.load_failed")
+        self.report(error, "toast.load_failed")
 
     def _guide_left(self, retry: bool | None) -> None:
         if retry:
@@ -257,12 +256,6 @@ class MarketScreen(CompanyActions):
     def _forecast_failed(self, message: ForecastFailed) -> None:
         self.running = None
         self.report(message.error, "toast.forecast_failed")
-
-    @on(Exported)
-    def _exported(self, message: Exported) -> None:
-        self.notify(
-            t("toast.exported", self.language, files="\n".join(map(str, message.files))), markup=False
-        )
 
     # What the user does
 

@@ -112,6 +112,13 @@ class Exported(Message):
 
 
 @dataclass(eq=False)
+class ExportFailed(Message):
+    """Files could not be written."""
+
+    error: Exception
+
+
+@dataclass(eq=False)
 class LedgerLoaded(Message):
     """The ledger was read."""
 

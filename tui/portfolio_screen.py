@@ -22,7 +22,6 @@ from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import PORTFOLIO, Key, bindings
 from stockllm.tui.messages import (
     AccountsFound,
-    Exported,
     LoadFailed,
     OrderChanged,
     PastFound,
@@ -30,7 +29,7 @@ from stockllm.tui.messages import (
 )
 from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket, Which
 from stockllm.tui.strings import t
-from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.ticket_screen import TicketScreen
 
@@ -110,15 +109,6 @@ class PortfolioScreen(TabScreen):
         except Exception as error:
             self.post_message(LoadFailed("order", error))
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export holdings")
-    def export(self, portfolio: Portfolio, past: AccountPast | None) -> None:
-        try:
-            self.post_message(
-                Exported(core.export_portfolio(self.stock.home, portfolio, past, self.stock.now()))
-            )
-        except Exception as error:
-            self.post_message(LoadFailed("export", error))
-
     # What the threads report
 
     @on(AccountsFound)
@@ -147,11 +137,6 @@ class PortfolioScreen(TabScreen):
         self.notify(t("toast.order", self.language, id=placed.id, state=state), markup=False)
         self.load()
 
-    @on(Exported)
-    def _exported(self, message: Exported) -> None:
-        files = "\n".join(map(str, message.files))
-        self.notify(t("toast.exported", self.language, files=files), markup=False)
-
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         error = message.error
@@ -163,8 +148,7 @@ class PortfolioScreen(TabScreen):
         if message.group == "portfolio" and self.portfolio is None and isinstance(error, StockllmError):
             self.notice = error  # and not "reading" for ever
             self.show()
-        titles = {"order": "toast.order_failed", "export": "toast.export_failed"}
-        self.report(error, titles.get(message.group, "toast.load_failed"))
+        self.report(error, "toast.order_failed" if message.group == "order" else "toast.load_failed")
         if message.group == "order":
             self.load()
 
@@ -241,12 +225,12 @@ class PortfolioScreen(TabScreen):
         """Ask the broker again."""
         self.load()
 
-    def action_export(self) -> None:
-        """The holdings, as CSV."""
+    def exports(self) -> Write | None:
+        """The holdings, and what became of the account, as CSV."""
         if self.portfolio is None:
-            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
-        else:
-            self.export(self.portfolio, self.past)
+            return None
+        home, portfolio, past, now = self.stock.home, self.portfolio, self.past, self.stock.now()
+        return lambda: core.export_portfolio(home, portfolio, past, now)
 
     @on(Table.Picked, "#holdings")
     def _company(self, message: Table.Picked) -> None:

@@ -22,22 +22,18 @@ from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.board import NothingToShow
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import SYSTEM, Key, bindings
-from stockllm.tui.messages import Exported, LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
+from stockllm.tui.messages import LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
-from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Table
 from stockllm.tui.text import Language
 from stockllm.tui.text_screen import TextScreen
 
 #: What to call a failure, by the group of the worker.
-_FAILED = {
-    "start": "toast.refresh_failed",
-    "plan": "toast.refresh_failed",
-    "export": "toast.export_failed",
-}
+_FAILED = {"start": "toast.refresh_failed", "plan": "toast.refresh_failed"}
 
 #: How often what is under way is looked at.
 _LOOK_S = 1.0
@@ -115,14 +111,6 @@ class SystemScreen(TabScreen):
         except Exception as error:
             self.post_message(LoadFailed("start", error))
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export freshness")
-    def export(self, state: StoreState) -> None:
-        try:
-            path = core.export_state(self.stock.home, state, self.stock.now())
-            self.post_message(Exported((path,)))
-        except Exception as error:
-            self.post_message(LoadFailed("export", error))
-
     # What the threads report
 
     @on(SystemLoaded)
@@ -162,21 +150,12 @@ class SystemScreen(TabScreen):
         self.notify(t("toast.refresh_started", self.language), timeout=3)
         self._clock.resume()
 
-    @on(Exported)
-    def _exported(self, message: Exported) -> None:
-        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
-
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
         if isinstance(message.error, NothingToShow):
             say(self.query_one("#system-line", Static), message.error.sentence(self.language))
             return
-        titles = {
-            "start": "toast.refresh_failed",
-            "plan": "toast.refresh_failed",
-            "export": "toast.export_failed",
-        }
-        self.report(message.error, titles.get(message.group, "toast.load_failed"))
+        self.report(message.error, _FAILED.get(message.group, "toast.load_failed"))
 
     def _look(self) -> None:
         if self.is_current:
@@ -222,12 +201,12 @@ class SystemScreen(TabScreen):
         self.load_system()
         self.load_store_state()
 
-    def action_export(self) -> None:
+    def exports(self) -> Write | None:
         """The freshness of every company, as CSV."""
         if self.store_state is None:
-            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
-        else:
-            self.export(self.store_state)
+            return None
+        home, state, now = self.stock.home, self.store_state, self.stock.now()
+        return lambda: [core.export_state(home, state, now)]
 
     @on(Table.Picked, "#freshness")
     def _company(self, message: Table.Picked) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
@@ -14,6 +16,7 @@ from textual.worker import WorkerCancelled, WorkerFailed, get_current_worker
 
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import COMMON, Key
+from stockllm.tui.messages import Exported, ExportFailed
 from stockllm.tui.palette import Entry
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
@@ -22,6 +25,9 @@ from stockllm.tui.turns import passed
 
 if TYPE_CHECKING:
     from stockllm.tui.app import StockApp
+
+#: Writes files and says which; for a thread.
+Write = Callable[[], Sequence[Path]]
 
 
 class TabScreen(Screen[None]):
@@ -118,6 +124,32 @@ class TabScreen(Screen[None]):
         """Read again what is shown."""
         raise NotImplementedError
 
+    # Export
+
     def action_export(self) -> None:
-        """Write what is shown to a file."""
+        """Write what is shown to files and say where they are."""
+        write = self.exports()
+        if write is None:
+            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
+        else:
+            self.export(write)
+
+    def exports(self) -> Write | None:
+        """What writes the files of what is shown, in a thread; None where there is nothing to write."""
         raise NotImplementedError
+
+    @work(thread=True, exit_on_error=False, group="export", description="write what is shown")
+    def export(self, write: Write) -> None:
+        try:
+            self.post_message(Exported(tuple(write())))
+        except Exception as error:
+            self.post_message(ExportFailed(error))
+
+    @on(Exported)
+    def _exported(self, message: Exported) -> None:
+        files = "\n".join(map(str, message.files))
+        self.notify(t("toast.exported", self.language, files=files), markup=False)
+
+    @on(ExportFailed)
+    def _not_exported(self, message: ExportFailed) -> None:
+        self.report(message.error, "toast.export_failed")

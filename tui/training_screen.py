@@ -17,10 +17,10 @@ from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import TRAINING, Key, bindings
-from stockllm.tui.messages import AdaptersLoaded, DefaultSet, Exported, LoadFailed, RunsLoaded, Started
+from stockllm.tui.messages import AdaptersLoaded, DefaultSet, LoadFailed, RunsLoaded, Started
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
-from stockllm.tui.tab_screen import TabScreen
+from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.train_form import TrainForm
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _LOOK_S = 1.0
 
 #: What to call a failure, by the group of the worker.
-_FAILED = {"start": "toast.train_failed", "default": "toast.not_saved", "export": "toast.export_failed"}
+_FAILED = {"start": "toast.train_failed", "default": "toast.not_saved"}
 
 
 class TrainingScreen(TabScreen):
@@ -120,13 +120,6 @@ class TrainingScreen(TabScreen):
         except Exception as error:
             self.post_message(LoadFailed("default", error))
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="export", description="export a run")
-    def export(self, run: Run) -> None:
-        try:
-            self.post_message(Exported((core.export_run(self.stock.home, run),)))
-        except Exception as error:
-            self.post_message(LoadFailed("export", error))
-
     # What the threads report
 
     @on(RunsLoaded)
@@ -172,10 +165,6 @@ class TrainingScreen(TabScreen):
         self.jobs = (*self.jobs, message.job)
         self.notify(message.text or t("toast.train_started", self.language), timeout=4, markup=False)
         self._clock.resume()
-
-    @on(Exported)
-    def _exported(self, message: Exported) -> None:
-        self.notify(t("toast.exported", self.language, files=str(message.files[0])), markup=False)
 
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
@@ -276,12 +265,12 @@ class TrainingScreen(TabScreen):
         self.load_runs()
         self.load_adapters()
 
-    def action_export(self) -> None:
+    def exports(self) -> Write | None:
         """What the run under the cursor said, as CSV."""
         if self.run is None:
-            self.notify(t("toast.nothing_to_export", self.language), severity="warning")
-        else:
-            self.export(self.run)
+            return None
+        home, run = self.stock.home, self.run
+        return lambda: [core.export_run(home, run)]
 
     @on(Table.Moved)
     def _moved(self, message: Table.Moved) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PROBE = """
-import asyncio, json, sys, time
+import asyncio, json, sys
 from pathlib import Path
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
@@ -24,7 +24,6 @@ async def measure():
     settings = Settings.load(home)
     app = StockApp(home, settings)
     async with app.run_test(size=(160, 50)) as pilot:
-        painted = time.process_time()
         while app.screen.detail is None or app.screen.state is None:
             await pilot.pause()
         await pilot.pause()
@@ -32,20 +31,17 @@ async def measure():
         while not getattr(app.screen, "found", ()):
             await pilot.pause()
         heavy = [name for name in HEAVY if name in sys.modules]
-    print(json.dumps({"painted": painted, "filled": time.process_time(), "heavy": heavy}))
+    print(json.dumps(heavy))
 
 asyncio.run(measure())
 """
 
 
-def test_first_paint_is_quick_and_imports_nothing_heavy(filled: Path) -> None:
+def test_the_first_paint_imports_nothing_heavy(filled: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", PROBE, str(filled)], capture_output=True, text=True, timeout=120, check=True
     )
-    figures = json.loads(run.stdout.strip().splitlines()[-1])
-    assert figures["heavy"] == []
-    # CPU seconds from the start of the process; a machine that is busy elsewhere does not count.
-    assert figures["painted"] < 1.0
+    assert json.loads(run.stdout.strip().splitlines()[-1]) == []
 
 
 def test_help_imports_not_even_textuals_screen_drivers_or_the_store() -> None:

@@ -247,7 +247,7 @@ GUIDE: list[Row] = [
 
 #: Keys that need more than a row, with the test that presses them and looks.
 ELSEWHERE = {
-    ("app.export", "e"): "test_tui_chart.test_e_writes_what_is_shown_as_picture_and_table",
+    ("app.export", "e"): "test_tui_export.test_e_writes_what_is_shown_as_picture_and_table",
     ("app.reload", "r"): "test_tui_market.test_r_reads_the_store_again",
     ("app.quit", "q"): "test_tui_market.test_q_quits",
     ("market.forecast", "f"): "test_tui_forecasting.test_f_forecasts_in_a_worker_and_the_cone_appears",
