@@ -203,7 +203,7 @@ class StockApp(KeysInTurn):
     def action_help(self) -> None:
         """The keys of the tab."""
         if isinstance(self.screen, TabScreen):
-            self.push_screen(HelpScreen(self.language, self.screen.KEYS, self.screen.NOTES))
+            self.push_screen(HelpScreen(self.language, self.screen.TAB, self.screen.KEYS, self.screen.NOTES))
 
     # How it looks
 
@@ -253,6 +253,11 @@ class StockApp(KeysInTurn):
             self.open_url(url)
         except Exception as error:
             self.call_from_thread(self.report, error, t("toast.no_browser", self.language, url=url))
+
+    @property
+    def demo_shown(self) -> bool:
+        """Whether the home that is shown is the demo's."""
+        return self.home.root == self.settings_home.root / "demo"
 
     def show_demo(self) -> None:
         """Show the simulated market of the user's home from now on."""

@@ -61,7 +61,8 @@ class GuideScreen(Screen[bool]):
 
     def compose(self) -> ComposeResult:
         yield Static(id="guide")
-        yield KeyBar(KEYS if self.missing else KEYS[3:]).data_bind(GuideScreen.language)
+        keys = KEYS[3:] if self.missing is None else [key for key in KEYS if self._fits(key.name)]
+        yield KeyBar(keys).data_bind(GuideScreen.language)
 
     def on_mount(self) -> None:
         self._clock: Timer = self.set_interval(_LOOK_S, self.look, pause=True)
@@ -74,6 +75,10 @@ class GuideScreen(Screen[bool]):
     def watch_language(self) -> None:
         for guide in self.query("#guide").results(Static):
             guide.update(self.text())
+
+    def _fits(self, name: str) -> bool:
+        """Real prices do not belong among the demo's: there is nothing to import or refresh there."""
+        return not (self.stock.demo_shown and name in ("guide_import", "guide_refresh"))
 
     def text(self) -> Content:
         """The guide in the screen's language."""
@@ -96,13 +101,19 @@ class GuideScreen(Screen[bool]):
             ("i", "stockllm import PATH", "guide.import"),
             ("u", "stockllm refresh", "guide.refresh"),
         ):
+            if not self._fits(name.replace(".", "_")):
+                continue
             pieces += ["\n\n", (f"  {key}  ", "bold $forecast"), t(name, language)]
             pieces += ["\n     ", (command, "$simulated")]
+        if self.stock.demo_shown:
+            home = str(self.stock.settings_home.root)
+            pieces += ["\n\n", (t("guide.real", language, path=home), "$text-quiet")]
         if self.job is not None:
             said = jobs.last_sentence(self.job.log)
             pieces += ["\n\n", (t("guide.runs", language, command=self.job.name), "bold"), f"\n{said}"]
         else:
-            pieces += ["\n\n", (t("guide.or", language), "$text-quiet")]
+            form = "guide.or.demo" if self.stock.demo_shown else "guide.or"
+            pieces += ["\n\n", (t(form, language), "$text-quiet")]
         return Content.assemble(*pieces)
 
     # Starting one of the three
@@ -118,7 +129,7 @@ class GuideScreen(Screen[bool]):
             if path:
                 self._start("import", ["import", path])
 
-        if self._free():
+        if self._free() and self._fits("guide_import"):
             self.app.push_screen(AskScreen(self.language, t("guide.path", self.language)), named)
 
     def action_refresh(self) -> None:
@@ -129,7 +140,7 @@ class GuideScreen(Screen[bool]):
         return self.missing is not None and self.job is None
 
     def _start(self, name: str, arguments: list[str]) -> None:
-        if self._free():
+        if self._free() and self._fits(f"guide_{name}"):
             self.start(name, arguments)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="start", description="start a command")

@@ -15,12 +15,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from stockllm.tui.keys import COMMON, Key
-from stockllm.tui.strings import t
+from stockllm.tui.strings import TABLE, t
 from stockllm.tui.text import Language, pad
 from stockllm.tui.top_bar import TABS
 
-#: Keys that belong to lists and not to a screen, and the text of each.
-MOVING = (("↑ ↓  j k", "help.move"), ("Enter", "help.enter"))
+#: Keys that belong to lists and not to a screen; what they do is each tab's own.
+MOVING = (("↑ ↓  j k", "move"), ("Enter", "enter"))
 
 
 class HelpScreen(ModalScreen[None]):
@@ -34,8 +34,9 @@ class HelpScreen(ModalScreen[None]):
 
     language: reactive[Language] = reactive("zh")
 
-    def __init__(self, language: Language, keys: Sequence[Key], notes: Sequence[str]) -> None:
+    def __init__(self, language: Language, tab: str, keys: Sequence[Key], notes: Sequence[str]) -> None:
         super().__init__()
+        self.tab = tab
         self.set_reactive(HelpScreen.language, language)
         self.keys = (*keys, *COMMON)
         self.notes = tuple(notes)
@@ -56,7 +57,8 @@ class HelpScreen(ModalScreen[None]):
     def text(self) -> Content:
         """The help in the screen's language."""
         tabs = (f"1-{len(TABS)}", "help.tabs")
-        lines = [*MOVING, *((key.shown, f"help.{key.name}") for key in self.keys), tabs]
+        moving = [(shown, name) for shown, key in MOVING if (name := f"help.{key}_{self.tab}") in TABLE]
+        lines = [*moving, *((key.shown, f"help.{key.name}") for key in self.keys), tabs]
         margin = max(cell_len(shown) for shown, _ in lines) + 2
         pieces: list[str | tuple[str, str]] = []
         for shown, name in lines:

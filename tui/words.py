@@ -57,8 +57,21 @@ WORDS: dict[str, tuple[str, str]] = {
     "key.help": ("說明", "Help"),
     "key.quit": ("離開", "Quit"),
     "help.title": ("鍵盤說明", "Keys"),
-    "help.move": ("上下移動，右側隨即換成該檔股票", "move; the chart follows"),
-    "help.enter": ("選取；在篩選欄中則回到清單", "select; in the filter, back to the list"),
+    "help.move_market": ("上下移動，右側隨即換成該檔股票", "move; the chart follows"),
+    "help.enter_market": ("選取；在篩選欄中則回到清單", "select; in the filter, back to the list"),
+    "help.move_portfolio": ("在表格中上下移動", "move in the table"),
+    "help.enter_portfolio": ("在持股上：到行情頁看該檔股票", "on a holding: its chart on the Market tab"),
+    "help.move_ledger": ("上下移動，右側隨即換成該次預測", "move; the details follow"),
+    "help.enter_ledger": (
+        "到行情頁看該次預測；在篩選欄中則回到清單",
+        "the forecast in its chart; in the filter, back to the list",
+    ),
+    "help.move_training": ("上下移動，右側隨即換成該次訓練或調校", "move; the curves and the card follow"),
+    "help.move_system": ("在表格中上下移動", "move in the table"),
+    "help.enter_system": (
+        "在股票上看其走勢圖，在更新上看其步驟，在日誌上看全文",
+        "on a stock its chart, on a refresh its steps, on a line of the log all of it",
+    ),
     "help.forecast": (
         "預測目前這檔股票，完成後畫在今日線右側",
         "forecast this stock; it is drawn right of the divider",
@@ -134,6 +147,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "guide.or": (
         "也可以在另一個終端機執行，完成後按 r 重新讀取。",
         "Or run one of them in another terminal, then press r.",
+    ),
+    "guide.or.demo": (
+        "也可以在另一個終端機執行，完成後按 r 重新讀取。",
+        "Or run it in another terminal, then press r.",
+    ),
+    "guide.real": (
+        "這裡只放模擬行情。要匯入或抓取真實股價，請不加 --demo 開啟 stockllm-tui，資料會放在 {path}。",
+        "Only the simulated market lives here. To import or fetch real prices, open stockllm-tui without"
+        " --demo: they go to {path}.",
     ),
     "guide.then": (
         "在另一個終端機執行，完成後按 r 重新讀取。",

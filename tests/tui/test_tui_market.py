@@ -265,6 +265,28 @@ async def test_question_mark_opens_the_help_in_the_language(
         assert isinstance(app.screen, MarketScreen)
 
 
+async def test_the_help_of_a_tab_says_what_its_own_lists_do(
+    home: Home, make_app: MakeApp, settle: Settle
+) -> None:
+    moves = ("the chart follows", "in the table", "the details follow", "the curves", "in the table")
+    enters = ("in the filter", "on a holding", "in the filter", "", "on a refresh its steps")
+    app = make_app(home, language="en")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for number, (move, enter) in enumerate(zip(moves, enters, strict=True), 1):
+            await pilot.press(str(number))
+            await settle(pilot)
+            await pilot.press("question_mark")
+            await settle(pilot)
+            first, second = str(app.screen.query_one("#help-text", Static).render()).splitlines()[:2]
+            assert first.startswith("↑ ↓  j k")
+            assert move in first
+            assert second.startswith("Enter") == bool(enter)  # a run and an adapter are shown as they are
+            assert enter in second
+            await pilot.press("escape")
+            await settle(pilot)
+
+
 async def test_q_quits(home: Home, make_app: MakeApp, settle: Settle) -> None:
     app = make_app(home)
     async with app.run_test(size=(80, 24)) as pilot:

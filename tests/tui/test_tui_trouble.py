@@ -16,6 +16,7 @@ from stockllm.data.store import Store
 from stockllm.tui import board
 from stockllm.tui.app import StockApp, main
 from stockllm.tui.guide_screen import GuideScreen
+from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 
@@ -197,6 +198,31 @@ target = home / "demo" if sys.argv[1] == "demo" else home
 shutil.copytree(os.environ["FILLED"], target, dirs_exist_ok=True)
 print("Done.")
 """
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_the_guide_of_the_demo_offers_no_real_prices_among_simulated_ones(
+    bare_home: Home, make_app: MakeApp, settle: Settle, language: str
+) -> None:
+    app = make_app(Home(bare_home.root / "demo"), language=language)
+    app.settings_home = bare_home
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        screen, text = app.screen, guide(app)
+        assert isinstance(screen, GuideScreen)
+        assert "stockllm demo" in text
+        assert "stockllm import" not in text
+        assert "stockllm refresh" not in text
+        assert f"{bare_home.root}" in text.replace(f"{app.home.root}", "")  # where real prices belong
+        names = str(screen.query_one(KeyBar).render())
+        assert "Demo" in names or "試用" in names
+        assert not any(word in names for word in ("Import", "匯入", "Refresh", "更新"))
+        await pilot.press("i", "u")
+        await settle(pilot)
+        assert app.screen is screen
+        assert screen.job is None
+        assert not app.troubles
+    assert not list(bare_home.root.rglob("*"))
 
 
 async def test_the_guide_makes_the_demo_or_imports_and_shows_what_came(
