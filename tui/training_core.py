@@ -91,13 +91,13 @@ def load_runs(home: Home) -> tuple[Run, ...]:
     """All runs of the home, those at work first, then the newest."""
     from stockllm.forecaster.progress import PROGRESS_FILE, runs_folder
 
+    here = runs_folder(home)
     pids: dict[Path, tuple[int, datetime]] = {}
     if home.store.is_file():
         with open_store(home) as store:
             for row in store.runs.list(limit=500):
-                folder = row.log.parent if row.log else runs_folder(home) / row.name
+                folder = _ours(here, row.log.parent) if row.log else here / row.name
                 pids.setdefault(folder, (row.pid, row.started))
-    here = runs_folder(home)
     folders = {path for path in (here.iterdir() if here.is_dir() else ()) if path.is_dir()}
     # A run may lie in a folder of the user's own.
     folders |= {path for path in pids if path.is_dir()}
@@ -111,6 +111,27 @@ def load_runs(home: Home) -> tuple[Run, ...]:
             runs, key=lambda run: (run.running, run.started.timestamp() if run.started else 0.0), reverse=True
         )
     )
+
+
+def _ours(here: Path, folder: Path) -> Path:
+    """The folder of a run the store names; in a copied home the copy, where the store names the original.
+
+    The two began with the same event; a run elsewhere that only bears the same name did not.
+    """
+    copy = here / folder.name
+    if folder == copy or folder.parent.name != here.name or not copy.is_dir():
+        return folder
+    return copy if not folder.is_dir() or _begun(folder) == _begun(copy) != b"" else folder
+
+
+def _begun(folder: Path) -> bytes:
+    from stockllm.forecaster.progress import PROGRESS_FILE
+
+    try:
+        with (folder / PROGRESS_FILE).open("rb") as file:
+            return file.readline()
+    except OSError:
+        return b""
 
 
 def _run(folder: Path, pid: int, started: datetime | None) -> Run:

@@ -61,6 +61,9 @@ def run_text(run: Run, language: Language) -> Content:
     said = run.said(language)
     if said:
         pieces += ["\n", said]
+    # Without its options nobody could go on with it.
+    if run.state == "killed" and run.options:
+        pieces += ["\n", (t("training.killed", language), "$text-warning")]
     options = {name: value for name, value in run.options.items() if value not in (None, False, "", [])}
     shown = "  ".join(f"{name}={_plain(value)}" for name, value in options.items())
     if shown:

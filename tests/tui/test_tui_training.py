@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from textual.widgets import Checkbox, Input, Static
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
+from stockllm.data.store import Store
 from stockllm.forecaster.cards import Card, write_card
 from stockllm.forecaster.progress import ProgressLog, TrainEvent
 from stockllm.tui import training_core
@@ -134,6 +136,7 @@ async def test_runs_are_found_in_every_state_with_curves_and_options(
             assert any(0x2800 < ord(c) < 0x2900 for c in "\n".join(lines(screen.query_one("#loss", Curve))))
             assert ("SIMULATED" in said(screen)) == (run.name == "killed")
             assert ("Out of memory." in said(screen)) == (run.name == "broke")
+            assert ("按 u 從最後的檢查點接續" in said(screen)) == (run.name == "killed")
             await pilot.press("down")
             await settle(pilot)
         assert not screen._clock._active.is_set()
@@ -325,6 +328,25 @@ def test_a_run_at_work_is_told_by_its_lock(home: Home) -> None:
     (run,) = training_core.load_runs(home)
     assert run.state == "killed"
     assert training_core.resume_arguments(home, run) == ["train", "--resume", "busy"]
+
+
+@pytest.mark.parametrize("original", ["there", "gone"])
+def test_a_copied_home_lists_each_run_once_and_as_its_own(home: Home, tmp_path: Path, original: str) -> None:
+    mine, twin = make_run(home, "mine", TrainEvent("training", 1, 5, loss=1.0)), tmp_path / "runs" / "other"
+    make_run(home, "other", TrainEvent("training", 1, 5, loss=2.0))
+    make_run(Home(tmp_path), "other", TrainEvent("training", 1, 5, loss=3.0))  # of the same name alone
+    with Store.open(home) as store:
+        for folder in (mine, twin):
+            store.runs.start(folder.name, {}, folder / "progress.jsonl")
+    copy = Home(tmp_path / "copy")
+    shutil.copytree(home.root, copy.root)
+    if original == "gone":
+        shutil.rmtree(mine)
+    runs = training_core.load_runs(copy)
+    assert {run.folder for run in runs} == {copy.root / "runs" / "mine", copy.root / "runs" / "other", twin}
+    (found,) = (run for run in runs if run.name == "mine")
+    assert training_core.resume_arguments(copy, found) == ["train", "--resume", "mine"]
+    assert found.started is not None
 
 
 async def test_the_form_fits_a_small_window_and_moves_between_fields(
