@@ -66,7 +66,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "到行情頁看該次預測；在篩選欄中則回到清單",
         "the forecast in its chart; in the filter, back to the list",
     ),
-    "help.move_training": ("上下移動，右側隨即換成該次訓練或調校", "move; the curves and the card follow"),
+    "help.move_training": ("上下移動，右側隨即換成該次訓練或轉接器", "move; the curves and the card follow"),
     "help.move_system": ("在表格中上下移動", "move in the table"),
     "help.enter_system": (
         "在股票上看其走勢圖，在更新上看其步驟，在日誌上看全文",
