@@ -105,15 +105,15 @@ class GuideScreen(Screen[bool]):
                 continue
             pieces += ["\n\n", (f"  {key}  ", "bold $forecast"), t(name, language)]
             pieces += ["\n     ", (command, "$simulated")]
-        if self.stock.demo_shown:
-            home = str(self.stock.settings_home.root)
-            pieces += ["\n\n", (t("guide.real", language, path=home), "$text-quiet")]
         if self.job is not None:
             said = jobs.last_sentence(self.job.log)
             pieces += ["\n\n", (t("guide.runs", language, command=self.job.name), "bold"), f"\n{said}"]
         else:
             form = "guide.or.demo" if self.stock.demo_shown else "guide.or"
             pieces += ["\n\n", (t(form, language), "$text-quiet")]
+        if self.stock.demo_shown:
+            home = str(self.stock.settings_home.root)
+            pieces += ["\n\n", (t("guide.real", language, path=home), "$text-quiet")]
         return Content.assemble(*pieces)
 
     # Starting one of the three

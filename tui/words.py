@@ -69,7 +69,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "help.move_training": ("上下移動，右側隨即換成該次訓練或轉接器", "move; the curves and the card follow"),
     "help.move_system": ("在表格中上下移動", "move in the table"),
     "help.enter_system": (
-        "在股票上看其走勢圖，在更新上看其步驟，在日誌上看全文",
+        "在股票上看其走勢圖，在更新上看其步驟，在紀錄上看全文",
         "on a stock its chart, on a refresh its steps, on a line of the log all of it",
     ),
     "help.forecast": (
