@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stockllm.cli.output import banner, emit_json, open_store, show, table, text
+from stockllm.data.reasons import name_of
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES, WHY_NAMES
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
         )
     )
     for reason, count in sorted(document["reasons"].items()):
-        show(f"  {reason}: {count}")
+        show(f"  {name_of(reason, language)} ({reason}): {count}")
     _show_without(without, names, language)
     _show_missing(report, names, language)
     _show_refresh(last, language)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stockllm.cli.output import banner, counter, emit_json, show, store_to_fill, table, text
+from stockllm.data.reasons import name_of
 
 if TYPE_CHECKING:
     from stockllm.data.records import ImportReport
@@ -98,4 +99,5 @@ def _print(totals: Sequence[dict[str, Any]], language: str) -> None:
     table(headers, rows, right=range(1, len(headers)))
     for row in totals:
         for reason, count in row["reasons"].items():
-            show(text(f"  隔離 {reason}：{count}", f"  quarantined, {reason}: {count}", language))
+            words = f"{name_of(reason, language)} ({reason})"
+            show(text(f"  隔離 {words}：{count}", f"  quarantined, {words}: {count}", language))

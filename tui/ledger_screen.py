@@ -262,7 +262,7 @@ class LedgerScreen(TabScreen):
         self._in_sight()
         self._say()
         chosen = self.chosen
-        note = t("curve.none", self.language)
+        note = t("curve.none" if self.ledger is not None else "header.loading", self.language)
         mark = "" if chosen is None or chosen.counted else " " + t("curve.uncounted", self.language)
         coverage, ratio = (chosen.coverage, chosen.ratio) if chosen else ((), ())
         self.query_one("#coverage", Curve).plot = Plot(

@@ -161,7 +161,7 @@ class PortfolioScreen(TabScreen):
             said = self._notice() or t("toast.no_account", self.language)
             self.notify(said, severity="warning", markup=False)
             return
-        values = {"side": side, "company": self.stock.market.selected}
+        values = {"side": t(f"order.side.{side}", self.language), "company": self.stock.market.selected}
         held = self._held()
         if side == "sell" and held is not None:
             free = held.shares - portfolio.selling(held.company.code)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING
 
+from stockllm.data.reasons import name_of
 from stockllm.market.companies import display
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES, WHY_NAMES
 from stockllm.tui import text
@@ -186,7 +187,7 @@ def _quarantine(table: Table, state: StoreState | None, language: Language) -> N
     columns = (
         Column(t("list.code", language), 6),
         Column(t("quarantine.day", language), 10),
-        Column(t("quarantine.reason", language), 16),
+        Column(t("quarantine.reason", language), 18),
         Column(t("quarantine.raw", language), 0),
         Column(t("quarantine.source", language), 20, rank=1),
     )
@@ -197,7 +198,7 @@ def _quarantine(table: Table, state: StoreState | None, language: Language) -> N
             (
                 (row.code or "–", "row"),
                 (text.day(row.date, language), "row"),
-                (row.reason, "warning"),
+                (name_of(row.reason, language), "warning"),
                 (" ".join(row.raw.split()), "quiet"),
                 (row.source, "quiet"),
             ),

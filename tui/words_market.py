@@ -120,7 +120,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "data.bars": ("K線", "bars"),
     "data.gaps": ("缺漏", "gaps"),
     "data.quarantined": ("隔離", "quarantined"),
-    "data.stale": ("過期", "stale"),
+    "data.stale": ("未跟上", "lagging"),
     "data.since": ("{first} 至 {last}", "{first} to {last}"),
     "data.missing": ("缺 {span}：{why}", "missing {span}: {why}"),
     "data.refreshed": ("更新 {when} {outcome}", "refreshed {when} {outcome}"),

@@ -60,7 +60,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "order.state.refused": ("被拒", "refused"),
     "order.state.unknown": ("不明", "unknown"),
     "ticket.title": ("下單", "Order"),
-    "ticket.field.side": ("買賣（buy／sell）", "side (buy or sell)"),
+    "ticket.field.side": ("買或賣", "side (buy or sell)"),
     "ticket.field.company": ("股票", "company"),
     "ticket.field.shares": ("股數（一張 1000）", "shares (a lot is 1000)"),
     "ticket.field.price": ("價格", "price"),

@@ -13,7 +13,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "system.runs": ("更新進行中：{step}（程序 {pid}）", "refreshing: {step} (process {pid})"),
     "system.next": ("下次 {when}", "next {when}"),
     "system.host": ("由 {who} 執行排程", "the schedule is kept by {who}"),
-    "system.no_host": ("沒有程式執行排程", "nobody keeps the schedule"),
+    "system.no_host": ("沒有程式執行排程", "no process runs the schedule"),
     "system.really": ("現在更新？", "Refresh now?"),
     "system.stop": ("停止更新（{who}，程序 {pid}）？", "Stop the refresh ({who}, process {pid})?"),
     "fresh.last": ("最新", "Last"),

@@ -94,7 +94,7 @@ def test_the_table_names_each_kind_and_reason(
     assert rows["prices"][:3] == ["8", "6", "0"]
     assert rows["companies"][0] == "2"
     assert rows["total"][0] == "10"
-    assert "  quarantined, zero_price: 1" in lines
+    assert "  quarantined, zero price (zero_price): 1" in lines
     monkeypatch.setenv("STOCKLLM_LANGUAGE", "zh")
     assert "合計" in run("import", folder, companies).stdout
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockllm.data.reasons import NAMES, name_of
 from stockllm.data.records import Series
 from stockllm.data.validation import REASONS, RawRows, Validated, validate
 from stockllm.market.calendar import default_calendar
@@ -280,3 +281,12 @@ def test_an_honest_series_passes_untouched(moves: list[float], start: int) -> No
     assert not result.quarantined
     assert all(bar.flags == () for bar in result.bars)
     assert validate(rows_of(rows[::-1])).bars == result.bars
+
+
+def test_every_reason_has_words_in_both_languages() -> None:
+    assert set(REASONS) <= set(NAMES)
+    for reason in REASONS:
+        chinese, english = name_of(reason, "zh"), name_of(reason, "en")
+        assert any(character > "\u2e7f" for character in chinese)
+        assert "_" not in english
+    assert name_of("of another version", "zh") == "of another version"

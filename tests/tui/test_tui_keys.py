@@ -198,7 +198,7 @@ PORTFOLIO: list[Row] = [
     ("ticket.up", "up", focus, "shares"),
     ("ticket.close", "escape", top, "portfolio"),
     ("portfolio.sell", "s", lambda app: app.screen.query_one("#side", Input).value
-     if isinstance(app.screen, TicketScreen) else None, "sell"),
+     if isinstance(app.screen, TicketScreen) else None, "賣"),
     ("ticket.close", "escape", top, "portfolio"),
     ("portfolio.new_account", "n", top, AccountScreen),
     ("account.down", "down", focus, "cash"),

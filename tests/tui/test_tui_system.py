@@ -112,7 +112,7 @@ async def test_each_pane_tells_what_the_store_remembers(
         assert "nobody home" in text
         await pilot.press("p")
         await settle(pilot)
-        assert "zero_price" in table_text(app, "#pane")
+        assert "價格為零" in table_text(app, "#pane")
         await pilot.press("p", "l")
         await settle(pilot)
         assert "ERROR nightly" in table_text(app, "#pane")
