@@ -100,10 +100,12 @@ def load_ledger(home: Home) -> Ledger:
     for row in rows:
         scored = days.get(row.id, [])
         last = next((each.score for each in scored if each.score.day == row.horizon), None)
+        if row.code not in known:
+            known[row.code] = Company.bare(row.code)
         entries.append(
             Entry(
                 row.id,
-                known.get(row.code) or Company.bare(row.code),
+                known[row.code],
                 row.as_of,
                 row.made_at,
                 row.due,

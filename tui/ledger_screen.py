@@ -29,7 +29,7 @@ from stockllm.tui.messages import (
 from stockllm.tui.panel import say
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.table import Cell, Column, Line, Table
+from stockllm.tui.table import Cell, Column, Lines, Table
 
 if TYPE_CHECKING:
     from datetime import date
@@ -311,7 +311,8 @@ class LedgerScreen(TabScreen):
         )
         entries = self.chosen.entries if self.chosen else ()
         key = "ledger.none" if self.ledger is not None else "header.loading"
-        rows = [Line(str(entry.id), self._cells(entry)) for entry in entries]
+        # Made when they are drawn: a year of all stocks is a hundred thousand forecasts.
+        rows = Lines([str(entry.id) for entry in entries], lambda place: self._cells(entries[place]))
         self.query_one(Table).fill(columns, rows, t(key, language))
 
     def _cells(self, entry: Entry) -> tuple[Cell, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, overload
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -40,6 +40,28 @@ class Line:
 
     key: str
     cells: tuple[Cell, ...]
+
+
+class Lines(Sequence[Line]):
+    """Rows that are made when they are drawn: the key of every one, and what makes the cells of one."""
+
+    def __init__(self, keys: Sequence[str], cells: Callable[[int], tuple[Cell, ...]]) -> None:
+        self.keys = tuple(keys)
+        self._cells = cells
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(*index.indices(len(self))))
+        return Line(self.keys[index], self._cells(index))
 
 
 class Table(ScrollView, can_focus=True):
@@ -95,7 +117,7 @@ class Table(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.columns: tuple[Column, ...] = ()
-        self.rows: tuple[Line, ...] = ()
+        self.rows: Sequence[Line] = ()
         self.notice = ""
         self._places: dict[str, int] = {}
         self._styles: dict[str, Style] = {}
@@ -107,12 +129,14 @@ class Table(ScrollView, can_focus=True):
 
     def fill(self, columns: Sequence[Column], rows: Sequence[Line], notice: str = "") -> None:
         """Put in what is to be seen; ``notice`` stands where there are no rows."""
-        wanted = (tuple(columns), tuple(rows), notice)
+        made = rows if isinstance(rows, Lines) else tuple(rows)
+        wanted = (tuple(columns), made, notice)
         if wanted == (self.columns, self.rows, self.notice):
-            return
+            return  # of rows not made yet nobody can tell: they are drawn anew
         before = self.index
         self.columns, self.rows, self.notice = wanted
-        self._places = {row.key: place for place, row in enumerate(self.rows)}
+        keys = made.keys if isinstance(made, Lines) else (row.key for row in made)
+        self._places = {key: place for place, key in enumerate(keys)}
         self.virtual_size = Size(0, len(self.rows) + 1)
         if self.rows and self.index is None:
             self.cursor = self.rows[min(before or 0, len(self.rows) - 1)].key
