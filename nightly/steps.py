@@ -19,11 +19,11 @@ from stockllm.collectors.market_day import EXCHANGES, last_published
 from stockllm.collectors.news_api import NewsReport, collect_news, queue
 from stockllm.collectors.planner import PlanReport, plan_prices, run_plan
 from stockllm.collectors.schedule import collect_schedule
+from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.nightly.fitness import Unfit, fit
 
 if TYPE_CHECKING:
     from stockllm.data.refreshes import StepOutcome
-    from stockllm.data.sentences import Sentence, in_chinese
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.market.calendar import TradingCalendar
