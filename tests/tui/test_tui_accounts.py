@@ -35,6 +35,16 @@ WRONG = (
 )
 
 
+async def portfolio(pilot: Pilot[None], settle: Settle) -> PortfolioScreen:
+    """The Portfolio tab, read."""
+    await settle(pilot)
+    await pilot.press("2")
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, PortfolioScreen)
+    return screen
+
+
 def head(screen: PortfolioScreen) -> str:
     return str(screen.query_one("#account", Static).render())
 
@@ -47,11 +57,7 @@ async def test_an_account_is_opened_in_a_form_that_says_what_is_wrong(
     english = language == "en"
     app = make_app(home, language=language)
     async with app.run_test(size=size) as pilot:
-        await settle(pilot)
-        await pilot.press("2")
-        await settle(pilot)
-        screen = app.screen
-        assert isinstance(screen, PortfolioScreen)
+        screen = await portfolio(pilot, settle)
         assert ("press n to open one" if english else "按 n 開一個") in head(screen)
         with Store.open(home) as store:
             open_new(store, new_account("taken", "1000", "1"), None, LIVE)
@@ -104,11 +110,7 @@ async def test_the_account_of_the_settings_comes_first_and_a_servers_keeps_its_o
     home.settings_file.write_text('[trade]\naccount = "bob"\n')
     app = make_app(home, language="en")
     async with app.run_test(size=WIDE) as pilot:
-        await settle(pilot)
-        await pilot.press("2")
-        await settle(pilot)
-        screen = app.screen
-        assert isinstance(screen, PortfolioScreen)
+        screen = await portfolio(pilot, settle)
         assert "local exchange: bob" in head(screen)
         await pilot.press("a")
         await settle(pilot)
@@ -117,11 +119,7 @@ async def test_the_account_of_the_settings_comes_first_and_a_servers_keeps_its_o
     home.settings_file.write_text('[trade]\nbroker = "ncku"\naccount = "alice"\n')
     app = make_app(home, language="en")
     async with app.run_test(size=WIDE) as pilot:
-        await settle(pilot)
-        await pilot.press("2")
-        await settle(pilot)
-        screen = app.screen
-        assert isinstance(screen, PortfolioScreen)
+        screen = await portfolio(pilot, settle)
         assert "STOCKLLM_NCKU_PASSWORD" in head(screen)
         for name in ("alice", "bob"):
             await pilot.press("a")
