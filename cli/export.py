@@ -13,7 +13,8 @@ from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
-    from stockllm.forecaster.export import Exported, Kind
+    from stockllm.forecaster.export import Exported
+    from stockllm.forecaster.export_facts import Kind
     from stockllm.forecaster.models import ModelRef
 
 

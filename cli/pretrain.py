@@ -46,8 +46,9 @@ def pretrain(
     from stockllm.data.paths import Home
     from stockllm.data.settings import spoken
     from stockllm.forecaster.calibration import read_calibration
-    from stockllm.forecaster.pretrain import Recipe, split_companies
     from stockllm.forecaster.pretrain import pretrain as train
+    from stockllm.forecaster.pretrain import split_companies
+    from stockllm.forecaster.recipe import Recipe
     from stockllm.market.companies import COMPANIES
 
     if steps < 1:

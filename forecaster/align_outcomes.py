@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import PathForecast, Series
 from stockllm.forecaster.codec import encode
-from stockllm.forecaster.forecast import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
+from stockllm.forecaster.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
 from stockllm.forecaster.prompts import Example, training_messages
 from stockllm.forecaster.windows import Window, open_window
 

@@ -22,7 +22,7 @@ from stockllm.forecaster.windows import Window
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stockllm.forecaster.pretrain import Recipe
+    from stockllm.forecaster.recipe import Recipe
 
 #: Days a company must have to be trained on.
 SHORTEST = 60

@@ -19,7 +19,7 @@ from stockllm.data.records import PromptStyle, Series
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.codec import WARM_UP
-from stockllm.forecaster.forecast import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.limits import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
 from stockllm.forecaster.metrics import Floats
 from stockllm.forecaster.windows import Window, label, open_window
 from stockllm.market.calendar import TradingCalendar

@@ -13,16 +13,15 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
 from stockllm.forecaster import methods
 from stockllm.forecaster.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.cutoffs import TRAINING_FILE, cutoff, held_out
 from stockllm.forecaster.engines import no_bars
+from stockllm.forecaster.export_facts import Facts, Kind
 from stockllm.forecaster.models import EMBEDDED, ModelRef, _card_for, _snapshot, load_model, weights_hash
-
-Kind = Literal["merged", "adapter"]
 
 #: Says what a folder of ours is, so that it can be pushed later without being made again.
 EXPORT_FILE = "stockllm.json"
@@ -37,37 +36,6 @@ _SAMPLING = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 #: The embedded base goes along with its adapter: nobody could fetch it elsewhere.
 BASE_FOLDER = "base"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is written down of an export, in its card and in `EXPORT_FILE`; anybody may read it.
-
-    ``base`` is ``llama``, a hub id, or the name of a folder without those above it.
-    ``data_end`` is the last day that training read, None where nobody can say; ``held_out`` the codes that
-    training never saw; ``rank`` that of an adapter of low rank, None otherwise.
-    """
-
-    kind: Kind
-    base: str
-    model_hash: str
-    adapter: str | None
-    adapter_hash: str | None
-    method: str | None
-    rank: int | None
-    prompt: str
-    data_end: str | None
-    held_out: tuple[str, ...]
-    companies: tuple[str, ...]
-    simulated: bool
-    dtype: str
-
-    @property
-    def name(self) -> str:
-        """A name for the hub and for servers: letters, digits and dashes."""
-        words = self.base if self.adapter is None else f"{self.base}-{self.adapter}"
-        plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in Path(words).name)
-        return "-".join(part for part in ("stockllm", *plain.split("-")) if part)
 
 
 @dataclass(frozen=True, slots=True)

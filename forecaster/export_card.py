@@ -9,7 +9,7 @@ from stockllm.forecaster.models import EMBEDDED
 from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.export import Facts
+    from stockllm.forecaster.export_facts import Facts
 
 #: The address that the printed command lines serve at.
 HOST, PORT = "127.0.0.1", 8000

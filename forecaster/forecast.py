@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -14,8 +13,15 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
-from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.cutoffs import cutoff
+from stockllm.forecaster.limits import (
+    DEFAULT_PATHS,
+    DEFAULT_SEED,
+    LONGEST_HORIZON,
+    LOOK_BACK,
+    SHORTEST_LOOK_BACK,
+    data_hash,
+)
 from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.remote import told
 from stockllm.forecaster.sample import Paths
@@ -23,12 +29,6 @@ from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
 from stockllm.forecaster.windows import Window, label, open_window
 from stockllm.market.companies import Company
 
-DEFAULT_PATHS = 99
-DEFAULT_SEED = 3407
-LONGEST_HORIZON = 60
-#: Rows a prompt shows, where the company has as many; the reference's text is ten times as long.
-LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
-SHORTEST_LOOK_BACK = WARM_UP
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
 STALE_AFTER = timedelta(days=14)
 
@@ -165,14 +165,6 @@ def _samplers(
         origin: sampler_for(ref, until=origin, market=market, prompt=prompt)
         for origin in sorted({window.origin for window in windows})
     }
-
-
-def data_hash(series: Series) -> str:
-    """SHA-256 over the bars a forecast was made from."""
-    digest = hashlib.sha256(",".join(day.isoformat() for day in series.dates).encode())
-    for column in (series.open, series.high, series.low, series.close, series.volume, series.reference):
-        digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
-    return digest.hexdigest()
 
 
 def _find(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.records import PathForecast, Series
-from stockllm.forecaster.forecast import LOOK_BACK, SHORTEST_LOOK_BACK
+from stockllm.forecaster.limits import LOOK_BACK, SHORTEST_LOOK_BACK
 from stockllm.forecaster.prompts import prompt_messages, training_messages
 from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.fees import ROUND_TRIP_COST

@@ -14,8 +14,8 @@ from click.testing import Result
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import batches, calibrate
-from stockllm.forecaster import pretrain as recipes
+from stockllm.forecaster import batches, calibrate, recipe
+from stockllm.forecaster import pretrain as training
 
 Run = Callable[..., Result]
 
@@ -49,10 +49,10 @@ def universe(simulated_home: Home, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = partial(
-        recipes.Recipe, hidden=16, layers=1, heads=2, feed_forward=24, batch_tokens=300, longest_past=20
+        recipe.Recipe, hidden=16, layers=1, heads=2, feed_forward=24, batch_tokens=300, longest_past=20
     )
-    monkeypatch.setattr(recipes, "Recipe", tiny)
-    monkeypatch.setattr(recipes, "REPORT_EVERY", 1)
+    monkeypatch.setattr(recipe, "Recipe", tiny)
+    monkeypatch.setattr(training, "REPORT_EVERY", 1)
 
 
 def test_a_model_in_the_home_that_forecasts(

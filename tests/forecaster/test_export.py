@@ -20,8 +20,9 @@ from stockllm.data.paths import Home
 from stockllm.forecaster import export as exporting
 from stockllm.forecaster.cards import CARD_FILE, Card
 from stockllm.forecaster.cutoffs import cutoff, held_out
-from stockllm.forecaster.export import EXPORT_FILE, Kind, describe, export
+from stockllm.forecaster.export import EXPORT_FILE, describe, export
 from stockllm.forecaster.export_card import commands
+from stockllm.forecaster.export_facts import Kind
 from stockllm.forecaster.models import base_model_dir, resolve_model, weights_hash
 
 MakeAdapter = Callable[..., str]

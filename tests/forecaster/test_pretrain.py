@@ -22,8 +22,9 @@ from stockllm.data.records import Series
 from stockllm.forecaster.batches import Batches, mirrored
 from stockllm.forecaster.codec import WARM_UP, encode
 from stockllm.forecaster.models import weights_hash
-from stockllm.forecaster.pretrain import Recipe, drop_residuals, new_model, pretrain, split_companies
+from stockllm.forecaster.pretrain import drop_residuals, new_model, pretrain, split_companies
 from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM, compact_line
+from stockllm.forecaster.recipe import Recipe
 
 Walk = Callable[..., Series]
 TINY = Recipe(

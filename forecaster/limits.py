@@ -1,0 +1,25 @@
+"""How far back a forecast reads and how far ahead it goes, and the hash of what it read."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from stockllm.data.records import PromptStyle, Series
+from stockllm.forecaster.codec import WARM_UP
+
+DEFAULT_PATHS = 99
+DEFAULT_SEED = 3407
+LONGEST_HORIZON = 60
+#: Rows a prompt shows, where the company has as many; the reference's text is ten times as long.
+LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
+SHORTEST_LOOK_BACK = WARM_UP
+
+
+def data_hash(series: Series) -> str:
+    """SHA-256 over the bars a forecast was made from."""
+    digest = hashlib.sha256(",".join(day.isoformat() for day in series.dates).encode())
+    for column in (series.open, series.high, series.low, series.close, series.volume, series.reference):
+        digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
+    return digest.hexdigest()
