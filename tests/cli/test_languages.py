@@ -58,8 +58,8 @@ def english(node: ast.AST) -> Iterator[tuple[int, str]]:
 
 def modules(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
     for room in rooms:
-        for path in sorted((ROOT / room).glob("*.py")):
-            yield f"{room}/{path.name}", ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield f"{path.relative_to(ROOT)}", ast.parse(path.read_text(encoding="utf-8"))
 
 
 def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:

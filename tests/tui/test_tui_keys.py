@@ -360,8 +360,8 @@ async def test_the_small_questions_and_texts_close_on_each_of_their_keys(
 def declared() -> set[tuple[str, str]]:
     """Each key of each binding that a class of the dashboard declares."""
     found = set()
-    for module in pkgutil.iter_modules(stockllm.tui.__path__):
-        for kind in vars(importlib.import_module(f"stockllm.tui.{module.name}")).values():
+    for module in pkgutil.walk_packages(stockllm.tui.__path__, "stockllm.tui."):
+        for kind in vars(importlib.import_module(module.name)).values():
             if isinstance(kind, type) and kind.__module__.startswith("stockllm.tui."):
                 for binding in vars(kind).get("BINDINGS", ()):
                     assert isinstance(binding, Binding)

@@ -19,6 +19,11 @@ COMMANDS = tuple(path.stem for path in (ROOT / "cli").glob("[!_]*.py"))
 CAUGHT = {"NoData", "SiteFailure", "TooOften", "BadForm"}
 
 
+def named(path: Path) -> str:
+    """The module that lies at ``path``."""
+    return ".".join(("stockllm", *path.relative_to(ROOT).with_suffix("").parts))
+
+
 @cache
 def tree(module: str) -> ast.Module | None:
     path = ROOT.joinpath(*module.split(".")[1:])
@@ -36,7 +41,7 @@ def imported(module: str) -> Iterator[str]:
 
 def reached() -> set[str]:
     """What the dashboard and the commands can run."""
-    wanted = [f"stockllm.tui.{path.stem}" for path in (ROOT / "tui").glob("*.py")]
+    wanted = [named(path) for path in (ROOT / "tui").rglob("*.py")]
     wanted += [f"stockllm.cli.{name}" for name in COMMANDS]
     found: set[str] = set()
     while wanted:
@@ -52,9 +57,9 @@ def error_classes() -> dict[str, ast.ClassDef]:
     """Every error a user can act on, by name, but those that are caught."""
     classes = {
         node.name: node
-        for path in ROOT.glob("[a-z]*/*.py")
-        if path.parent.name not in ("tests", "benchmarks")
-        for node in (tree(".".join(("stockllm", path.parent.name, path.stem))) or ast.Module([], [])).body
+        for path in ROOT.glob("[a-z]*/**/*.py")
+        if path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks")
+        for node in (tree(named(path)) or ast.Module([], [])).body
         if isinstance(node, ast.ClassDef)
     }
     found = {"StockllmError": classes["StockllmError"]}

@@ -34,7 +34,7 @@ def test_chinese_is_traditional() -> None:
 
 
 def test_every_key_that_the_code_names_is_in_the_table_and_none_is_idle() -> None:
-    files = [path for path in TUI.glob("*.py") if not path.name.startswith("words")]
+    files = [path for path in TUI.rglob("*.py") if "words" not in f"{path.relative_to(TUI)}"]
     source = "\n".join(path.read_text(encoding="utf-8") for path in files)
     screens = (MarketScreen, PortfolioScreen, LedgerScreen, TrainingScreen, SystemScreen)
     for key in (*COMMON, *(key for screen in screens for key in screen.KEYS)):
