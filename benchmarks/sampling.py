@@ -76,7 +76,7 @@ def prepared() -> tuple[Callable[[int], object], Callable[[int], object], int]:
 
 def _windows() -> list[Any]:
     """A window of each simulated company, ready to forecast."""
-    from stockllm.forecaster.windows import open_window
+    from stockllm.forecaster.encoding.windows import open_window
 
     with simulated_store(120) as store:
         dates = store.calendar().next_sessions(END, HORIZON)

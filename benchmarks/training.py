@@ -91,11 +91,11 @@ def lines() -> list[Line]:
 def prepared() -> tuple[Any, dict[str, list[Any]]]:
     """The embedded model with a fresh adapter, and the same windows in both texts."""
     from stockllm.forecaster import examples
+    from stockllm.forecaster.encoding.prompts import training_messages
+    from stockllm.forecaster.encoding.windows import DEFAULT_TASKS
     from stockllm.forecaster.engines import load
     from stockllm.forecaster.methods import LoraOptions
     from stockllm.forecaster.models import base_model_dir
-    from stockllm.forecaster.prompts import training_messages
-    from stockllm.forecaster.windows import DEFAULT_TASKS
 
     longest = 8192
     loaded = load("peft", base_model_dir(), LoraOptions(16, 8, 0.0, 1, longest))

@@ -70,7 +70,7 @@ def build(
     from stockllm.forecaster.dataset import build as write
     from stockllm.forecaster.dataset_formats import layout_named
     from stockllm.forecaster.dataset_tasks import kind_named
-    from stockllm.forecaster.windows import parse_tasks
+    from stockllm.forecaster.encoding.windows import parse_tasks
 
     kind, form, style = kind_named(task), layout_named(layout), arguments.style(prompt)
     if style != "compact" and kind != "prices":

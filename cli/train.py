@@ -131,11 +131,11 @@ def train(
 ) -> None:
     """Tune a model on stocks; the same command again goes on where a stopped one ended."""
     from stockllm.forecaster import options as flags
+    from stockllm.forecaster.encoding.prompts import parse_fields
+    from stockllm.forecaster.encoding.windows import parse_tasks
     from stockllm.forecaster.progress import Terminal
-    from stockllm.forecaster.prompts import parse_fields
     from stockllm.forecaster.train import resume as go_on
     from stockllm.forecaster.train import train as fine_tune
-    from stockllm.forecaster.windows import parse_tasks
 
     with _store(data_dir) as (store, settings), Terminal(language=settings.language) as terminal:
         language = settings.language

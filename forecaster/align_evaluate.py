@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import UsageError
-from stockllm.forecaster.answers import NoCandles, Reader
 from stockllm.forecaster.cutoffs import cutoff
+from stockllm.forecaster.encoding.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.prompts import prompt_messages
 from stockllm.forecaster.evaluate import document, evaluate
 from stockllm.forecaster.models import load_model, resolve_model
-from stockllm.forecaster.prompts import prompt_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stockllm.data.store import Store
     from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.windows import Window
+    from stockllm.forecaster.encoding.windows import Window
 
 #: Windows that a model is asked about without a grammar, and answers to each.
 FREE_WINDOWS = 32

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import PathForecast, Series
-from stockllm.forecaster.codec import encode
-from stockllm.forecaster.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
-from stockllm.forecaster.prompts import Example, training_messages
-from stockllm.forecaster.windows import Window, open_window
+from stockllm.forecaster.encoding.codec import encode
+from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
+from stockllm.forecaster.encoding.prompts import Example, training_messages
+from stockllm.forecaster.encoding.windows import Window, open_window
 
 if TYPE_CHECKING:
     from stockllm.data.ledger import LedgerRow

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.forecaster.align_outcomes import contributions
-from stockllm.forecaster.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.answers import NoCandles, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,15 +9,15 @@ import numpy as np
 
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import WARM_UP, Encoded, encode
-from stockllm.forecaster.prompts import (
+from stockllm.forecaster.encoding.codec import WARM_UP, Encoded, encode
+from stockllm.forecaster.encoding.prompts import (
     COMPACT_SYSTEM,
     compact_answer,
     compact_question,
     training_messages,
 )
+from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.transplant import LEAD, Factor, Host
-from stockllm.forecaster.windows import Window
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -18,10 +18,10 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle, Series
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
-from stockllm.forecaster.codec import WARM_UP
-from stockllm.forecaster.limits import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.limits import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.metrics import Floats
-from stockllm.forecaster.windows import Window, label, open_window
 from stockllm.market.calendar import TradingCalendar
 from stockllm.market.companies import Company
 

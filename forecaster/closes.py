@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory
-from stockllm.forecaster.prompts import price_text
+from stockllm.forecaster.encoding.prompts import price_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

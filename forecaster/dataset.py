@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from stockllm.data.records import PromptStyle
     from stockllm.data.store import Store
-    from stockllm.forecaster.prompts import Example
-    from stockllm.forecaster.windows import Task
+    from stockllm.forecaster.encoding.prompts import Example
+    from stockllm.forecaster.encoding.windows import Task
 
 #: Splits in the order of their days; each file is called after its split.
 SPLITS = ("train", "val", "test")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from stockllm.forecaster.dataset_figures import SHARES_A_LOT, figures
+from stockllm.forecaster.encoding.prompts import Example, price_text
 from stockllm.forecaster.four_points import four_points
-from stockllm.forecaster.prompts import Example, price_text
 from stockllm.market.companies import display
 from stockllm.market.fees import ROUND_TRIP_COST
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stockllm.forecaster.dataset_answers import data_block, example, lots
 from stockllm.forecaster.dataset_figures import YEAR, figures
-from stockllm.forecaster.prompts import price_text
+from stockllm.forecaster.encoding.prompts import price_text
 from stockllm.market.fees import COMMISSION_RATE, ROUND_TRIP_COST, SALES_TAX_RATE
 from stockllm.market.ticks import limits, table_of, tick
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stockllm.data.records import Series
-    from stockllm.forecaster.prompts import Example
+    from stockllm.forecaster.encoding.prompts import Example
     from stockllm.market.companies import Company
 
 #: (Chinese name, English name, its explanation worked through in both languages).

@@ -22,7 +22,7 @@ from stockllm.data.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.forecaster.prompts import Example, Message
+    from stockllm.forecaster.encoding.prompts import Example, Message
 
 Layout = Literal["messages", "prompt-completion", "alpaca", "sharegpt", "openai"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)

@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo
 from stockllm.data.errors import UsageError
 from stockllm.forecaster import closes
 from stockllm.forecaster import dataset_answers as answers
-from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.dataset_concepts import TERMS, concept
 from stockllm.forecaster.dataset_figures import aftermath, market_moves
+from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.prompts import Example, training_messages
+from stockllm.forecaster.encoding.windows import Task, window_at
 from stockllm.forecaster.examples import NEWS_COUNT, NEWS_DAYS
-from stockllm.forecaster.prompts import Example, training_messages
-from stockllm.forecaster.windows import Task, window_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

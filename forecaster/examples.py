@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import UsageError
-from stockllm.forecaster.windows import Task, Window, origins, window_at
+from stockllm.forecaster.encoding.windows import Task, Window, origins, window_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from stockllm.data.records import Article, Series
-    from stockllm.forecaster.prompts import Example
+    from stockllm.forecaster.encoding.prompts import Example
     from stockllm.market.companies import Company
 
 #: Articles that a prompt quotes at most, and how many days back they may lie.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.models import EMBEDDED
-from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 
 if TYPE_CHECKING:
     from stockllm.forecaster.export_facts import Facts

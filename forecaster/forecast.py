@@ -14,7 +14,7 @@ from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.cutoffs import cutoff
-from stockllm.forecaster.limits import (
+from stockllm.forecaster.encoding.limits import (
     DEFAULT_PATHS,
     DEFAULT_SEED,
     LONGEST_HORIZON,
@@ -22,11 +22,11 @@ from stockllm.forecaster.limits import (
     SHORTEST_LOOK_BACK,
     data_hash,
 )
+from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.remote import told
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
-from stockllm.forecaster.windows import Window, label, open_window
 from stockllm.market.companies import Company
 
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.

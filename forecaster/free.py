@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
-from stockllm.forecaster.prompts import Message
+from stockllm.forecaster.encoding.prompts import Message
 
 #: Answers written side by side.
 ROWS = 64

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from stockllm.data.records import Series
     from stockllm.data.store import Store
+    from stockllm.forecaster.encoding.prompts import Example
+    from stockllm.forecaster.encoding.windows import Split, Window
     from stockllm.forecaster.engines import Loaded
     from stockllm.forecaster.options import TrainOptions
-    from stockllm.forecaster.prompts import Example
     from stockllm.forecaster.runs import Run
-    from stockllm.forecaster.windows import Split, Window
     from stockllm.market.companies import Company
 
     Sources = Sequence[tuple[Series, Company]]
@@ -173,7 +173,7 @@ def draw(
 
 def _words(store: Store, options: TrainOptions) -> Callable[[Window], Example]:
     """How this run puts a window into words."""
-    from stockllm.forecaster.prompts import parse_fields, training_messages
+    from stockllm.forecaster.encoding.prompts import parse_fields, training_messages
 
     names = parse_fields(",".join(options.fields))
     news: dict[str, Any] = {}

@@ -22,11 +22,11 @@ from stockllm.data.errors import TrainingStopped, UsageError
 from stockllm.data.records import Series
 from stockllm.forecaster.base_card import base_card
 from stockllm.forecaster.batches import Batches
+from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
+from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
 from stockllm.forecaster.progress import StopRequest
-from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.recipe import Recipe
-from stockllm.forecaster.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
     import torch

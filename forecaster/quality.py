@@ -18,16 +18,16 @@ import numpy as np
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.data.store import Store
-from stockllm.forecaster.answers import NoCandles, Reader
-from stockllm.forecaster.codec import WARM_UP
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.dataset_tasks import Place, Questions, kind_named
+from stockllm.forecaster.encoding.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.prompts import Example, Message, training_messages
+from stockllm.forecaster.encoding.windows import Task, Window, window_at
 from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.models import EMBEDDED, ModelRef, load_model
-from stockllm.forecaster.prompts import Example, Message, training_messages
 from stockllm.forecaster.sample import TOKENS_A_DAY
 from stockllm.forecaster.text_measures import has_risk_note, numbers_in_context, percentiles
-from stockllm.forecaster.windows import Task, Window, window_at
 
 PRICES = "prices"
 TEXTS = ("market-analysis", "risk", "recommendation")

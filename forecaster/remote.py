@@ -20,11 +20,11 @@ import numpy as np
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.records import PromptStyle
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster.answers import Answer, NoCandles, Reader
+from stockllm.forecaster.encoding.answers import Answer, NoCandles, Reader
+from stockllm.forecaster.encoding.prompts import Message, prompt_messages
+from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.endpoint import Endpoint, Turned, ask, not_understood, together
-from stockllm.forecaster.prompts import Message, prompt_messages
 from stockllm.forecaster.sample import TOKENS_A_DAY, Paths, window_rng
-from stockllm.forecaster.windows import Window
 
 #: Answers asked for in one request, where the server gives several.
 AT_ONCE = 32

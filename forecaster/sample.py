@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
-from stockllm.forecaster.codec import PathState, encode, origin_state
-from stockllm.forecaster.grammar import CompactGrammar, CompactTokens, Grammar, compact_text_grammar
-from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, prompt_messages, reference_opening
-from stockllm.forecaster.reference import Origin, reference_grammar
-from stockllm.forecaster.windows import Window
+from stockllm.forecaster.encoding.codec import PathState, encode, origin_state
+from stockllm.forecaster.encoding.grammar import CompactGrammar, CompactTokens, Grammar, compact_text_grammar
+from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, prompt_messages, reference_opening
+from stockllm.forecaster.encoding.reference import Origin, reference_grammar
+from stockllm.forecaster.encoding.windows import Window
 
 if TYPE_CHECKING:
     import torch

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
+from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
 from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
-from stockllm.forecaster.prompts import REFERENCE_FIELDS, Field, parse_fields
 
 if TYPE_CHECKING:
+    from stockllm.forecaster.encoding.windows import Window
     from stockllm.forecaster.sample import Paths
-    from stockllm.forecaster.windows import Window
 
 #: All series as they were known on the evening of a day; only the networks ask for them.
 Market = Callable[[date], Sequence[Series]]

@@ -24,8 +24,8 @@ from stockllm.forecaster import metrics
 from stockllm.forecaster.baselines import Floats, ewma_walk
 from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.cutoffs import Cutoff, cutoff
+from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.models import BASELINES, NAIVE, resolve_model, weights_hash
-from stockllm.forecaster.windows import open_window
 
 #: Paths of the naive forecast that others are held against; its fair CRPS does not depend on them.
 NAIVE_PATHS = 199

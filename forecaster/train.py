@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster import cards, methods, runs
+from stockllm.forecaster.encoding.windows import Split, Task, require_history
 from stockllm.forecaster.engines import (
     Loaded,
     chatter_in,
@@ -36,7 +37,6 @@ from stockllm.forecaster.plan import Plan, begun, draw
 from stockllm.forecaster.presets import watched
 from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 from stockllm.forecaster.runs import Run
-from stockllm.forecaster.windows import Split, Task, require_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import WARM_UP, Encoded, Floats, encode_moves, ewma, log_moves
+from stockllm.forecaster.encoding.codec import WARM_UP, Encoded, Floats, encode_moves, ewma, log_moves
 from stockllm.market.ticks import tick
 
 #: Series a day needs for their mean to be called the market's.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stockllm.market.calendar import TradingCalendar
     from stockllm.market.companies import Company
 
-#: The bars that a forecast reads (``forecaster.limits.LOOK_BACK``).
+#: The bars that a forecast reads (``forecaster.encoding.limits.LOOK_BACK``).
 READ = 60
 #: The trading days that a forecast speaks about.
 HORIZON = 5

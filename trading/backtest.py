@@ -57,7 +57,7 @@ class Request:
 
     def check(self) -> None:
         """UsageError for what cannot be traded."""
-        from stockllm.forecaster.limits import LONGEST_HORIZON
+        from stockllm.forecaster.encoding.limits import LONGEST_HORIZON
 
         needs_forecast(self.strategy)
         if self.start > self.end:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.records import PathForecast, Series
-from stockllm.forecaster.limits import LOOK_BACK, SHORTEST_LOOK_BACK
-from stockllm.forecaster.prompts import prompt_messages, training_messages
-from stockllm.forecaster.windows import Window, open_window
+from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK
+from stockllm.forecaster.encoding.prompts import prompt_messages, training_messages
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.market.fees import ROUND_TRIP_COST
 from stockllm.trading.strategies import advise, expected_gain
 from stockllm.trading.trades import Trade

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from stockllm.data.errors import StockllmError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.store import Store
+from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import path_forecast
-from stockllm.forecaster.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
 from stockllm.forecaster.models import ModelRef
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import Sampler, sampler_for
-from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.calendar import TradingCalendar
 
 #: Windows sampled before they are kept: what Ctrl-C costs at most.

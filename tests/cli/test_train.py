@@ -15,9 +15,9 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import train as training
 from stockllm.forecaster.cards import Card, write_card
+from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task
 from stockllm.forecaster.models import AdapterInfo, list_adapters
 from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.windows import DEFAULT_TASKS, Task
 
 Command = Callable[..., Any]
 

@@ -35,8 +35,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
-    from stockllm.forecaster.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
-    from stockllm.forecaster.tokenizer import build_tokenizer
+    from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
+    from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = build_tokenizer(iter([COMPACT_SYSTEM, REFERENCE_SYSTEM] * 4), merges=64)
@@ -111,7 +111,7 @@ def llama3_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
-    from stockllm.forecaster.tokenizer import BEGIN_OF_TEXT, CHAT_TEMPLATE, END_OF_TURN, PADDING
+    from stockllm.forecaster.encoding.tokenizer import BEGIN_OF_TEXT, CHAT_TEMPLATE, END_OF_TURN, PADDING
 
     special = list(Tokenizer.get_instance().special_tokens)
     file = resources.files("llama_models") / "llama3" / "tokenizer.model"

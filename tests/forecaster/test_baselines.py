@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stockllm.data.records import Series
 from stockllm.forecaster.baselines import ewma_walk
-from stockllm.forecaster.codec import DECAY, encode
-from stockllm.forecaster.windows import Window, open_window
+from stockllm.forecaster.encoding.codec import DECAY, encode
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick

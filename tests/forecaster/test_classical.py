@@ -15,10 +15,10 @@ from stockllm.data.records import Series
 from stockllm.forecaster import classical
 from stockllm.forecaster.baselines import ewma_walk, walk_to
 from stockllm.forecaster.classical import CLASSICAL, past_moves
-from stockllm.forecaster.codec import encode
+from stockllm.forecaster.encoding.codec import encode
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluate import failures
 from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
 

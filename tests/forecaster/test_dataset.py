@@ -23,8 +23,8 @@ from stockllm.forecaster import dataset_card
 from stockllm.forecaster.dataset import DatasetRequest, build, refuse_close
 from stockllm.forecaster.dataset_formats import LAYOUTS, chat_of, fault, row
 from stockllm.forecaster.dataset_tasks import KINDS, known_close
-from stockllm.forecaster.prompts import Example
-from stockllm.forecaster.windows import Task
+from stockllm.forecaster.encoding.prompts import Example
+from stockllm.forecaster.encoding.windows import Task
 
 TRAIN = (date(2025, 1, 2), date(2025, 5, 23))
 VAL = (date(2025, 6, 3), date(2025, 8, 12))

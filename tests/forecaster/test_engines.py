@@ -16,6 +16,8 @@ from stockllm.data.errors import ModelUnavailable, StockllmError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import engines
+from stockllm.forecaster.encoding.tokenizer import CHAT_TEMPLATE, PADDING
+from stockllm.forecaster.encoding.windows import Task
 from stockllm.forecaster.engines import (
     choose_engine,
     ensure_chat,
@@ -26,8 +28,6 @@ from stockllm.forecaster.examples import Row
 from stockllm.forecaster.methods import LoraOptions
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.sft import trainer_class
-from stockllm.forecaster.tokenizer import CHAT_TEMPLATE, PADDING
-from stockllm.forecaster.windows import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

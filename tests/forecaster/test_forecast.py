@@ -20,8 +20,8 @@ from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
 from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.cards import Card
+from stockllm.forecaster.encoding.limits import data_hash
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, forecast, forecastable
-from stockllm.forecaster.limits import data_hash
 from stockllm.forecaster.models import LoadedModel, ModelRef, base_model_dir, weights_hash
 from stockllm.forecaster.samplers import LlamaSampler
 from stockllm.market.companies import COMPANIES

@@ -21,13 +21,13 @@ from stockllm.data.store import Store
 from stockllm.forecaster import engines, methods
 from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.cases import Request
+from stockllm.forecaster.encoding.windows import Task
 from stockllm.forecaster.evaluate import evaluate, summary
 from stockllm.forecaster.methods import LoraOptions
 from stockllm.forecaster.models import list_adapters, load_model, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.progress import TrainEvent
 from stockllm.forecaster.train import resume, train
-from stockllm.forecaster.windows import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -13,9 +13,9 @@ import pytest
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import Series
 from stockllm.forecaster import neural
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluate import failures
 from stockllm.forecaster.neural import AHEAD, LOOK_BACK, Examples, NeuralSampler, gather, train
-from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
 

@@ -84,7 +84,7 @@ def test_a_local_model_has_the_perplexity_of_its_likelihoods(store: Store, tiny_
     loaded = load_model(ref)
     nats, tokens = 0.0, 0
     for sample in made.samples:
-        from stockllm.forecaster.prompts import COMPACT_SYSTEM
+        from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM
 
         messages = [
             {"role": "system", "content": COMPACT_SYSTEM},

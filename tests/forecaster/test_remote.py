@@ -20,12 +20,12 @@ from stockllm.data.records import Series
 from stockllm.data.store import Store
 from stockllm.forecaster import endpoint
 from stockllm.forecaster.cutoffs import cutoff
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.evaluate import failures
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models import resolve_model, weights_hash
 from stockllm.forecaster.remote import RemoteSampler
-from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 

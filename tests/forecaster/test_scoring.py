@@ -18,8 +18,8 @@ from stockllm.data.store import Store
 from stockllm.forecaster import metrics, scoring
 from stockllm.forecaster.baselines import ewma_walk
 from stockllm.forecaster.cutoffs import Cutoff
+from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due
-from stockllm.forecaster.windows import open_window
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 Walk = Callable[..., Series]

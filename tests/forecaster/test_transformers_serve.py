@@ -25,14 +25,14 @@ from scipy.stats import kstest
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.prompts import prompt_messages
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.free import answers, log_likelihoods
 from stockllm.forecaster.models import ModelRef, base_model_dir, load_model
-from stockllm.forecaster.prompts import prompt_messages
 from stockllm.forecaster.remote import Chat
 from stockllm.forecaster.sample import sample
-from stockllm.forecaster.windows import Window, open_window
 
 pytest.importorskip("openai", reason="transformers serve needs the extra stockllm[serve]")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stockllm.data.records import Series
 from stockllm.forecaster.batches import Batches
-from stockllm.forecaster.codec import BOUND, WARM_UP, encode
+from stockllm.forecaster.encoding.codec import BOUND, WARM_UP, encode
 from stockllm.forecaster.recipe import Recipe
 from stockllm.forecaster.transplant import LEAD, Factor, Host, ordinals
 

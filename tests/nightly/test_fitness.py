@@ -11,7 +11,7 @@ from stockllm.data.absences import Absence, Absences, Spell, spells
 from stockllm.data.collected import Collected
 from stockllm.data.records import Bar, QuarantinedRow
 from stockllm.data.store import Store
-from stockllm.forecaster.limits import LOOK_BACK
+from stockllm.forecaster.encoding.limits import LOOK_BACK
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import COMPANIES, Company
 from stockllm.nightly.fitness import HORIZON, READ, Unfit, fit

@@ -14,9 +14,9 @@ import pytest
 
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
+from stockllm.forecaster.encoding.prompts import training_messages
+from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.prompts import training_messages
-from stockllm.forecaster.windows import open_window
 from stockllm.trading.backtest import Request, backtest
 from stockllm.trading.outcomes import of_backtest, of_forecast, of_ledger, preferred, write
 from stockllm.trading.policy import Policy

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import WARM_UP
-from stockllm.forecaster.windows import (
+from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.windows import (
     DEFAULT_TASKS,
     REFERENCE_TASKS,
     Split,

@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.codec import PathState, encode, origin_state
-from stockllm.forecaster.grammar import (
+from stockllm.forecaster.encoding.codec import PathState, encode, origin_state
+from stockllm.forecaster.encoding.grammar import (
     CompactGrammar,
     CompactTokens,
     Grammar,
     TextGrammar,
     compact_text_grammar,
 )
-from stockllm.forecaster.prompts import ALL_FIELDS, REFERENCE_FIELDS, Field, training_messages
-from stockllm.forecaster.reference import Origin, reference_grammar
+from stockllm.forecaster.encoding.prompts import ALL_FIELDS, REFERENCE_FIELDS, Field, training_messages
+from stockllm.forecaster.encoding.reference import Origin, reference_grammar
+from stockllm.forecaster.encoding.windows import Task, Window, window_at
 from stockllm.forecaster.sample import grammar_for, prompt_ids
-from stockllm.forecaster.windows import Task, Window, window_at
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
 
@@ -359,7 +359,7 @@ def test_fields_without_a_close_are_refused(embedded_tokenizer: Any) -> None:
 
 
 def test_a_tokenizer_without_whole_numbers_is_refused(walk: Walk) -> None:
-    from stockllm.forecaster.tokenizer import build_tokenizer
+    from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 
     whole = build_tokenizer(iter(["+1 +2 -3 +4 5\n"]), merges=0)
     assert CompactTokens.of(whole) is not None

@@ -15,9 +15,9 @@ import numpy as np
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.codec import Encoded, encode
-from stockllm.forecaster.tokenizer import volatility_labels
-from stockllm.forecaster.windows import Window
+from stockllm.forecaster.encoding.codec import Encoded, encode
+from stockllm.forecaster.encoding.tokenizer import volatility_labels
+from stockllm.forecaster.encoding.windows import Window
 
 Message = dict[str, str]
 Field = Literal["Open", "High", "Low", "Close", "Capacity", "Change", "Turnover", "Transaction"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.prompts import training_messages
+from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluate import failures
-from stockllm.forecaster.prompts import training_messages
-from stockllm.forecaster.windows import Window, open_window
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 

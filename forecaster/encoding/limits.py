@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.codec import WARM_UP
+from stockllm.forecaster.encoding.codec import WARM_UP
 
 DEFAULT_PATHS = 99
 DEFAULT_SEED = 3407

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.forecaster.codec import WARM_UP
+from stockllm.forecaster.encoding.codec import WARM_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

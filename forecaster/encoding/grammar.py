@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.forecaster.codec import BOUND, VOLUME_BUCKETS, PathState
-from stockllm.forecaster.tries import Program, Trie, Walker
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, PathState
+from stockllm.forecaster.encoding.tries import Program, Trie, Walker
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster.grammar import TextGrammar
-from stockllm.forecaster.prompts import Field, price_text
-from stockllm.forecaster.tries import Choice, Digits, Program, Trie
+from stockllm.forecaster.encoding.grammar import TextGrammar
+from stockllm.forecaster.encoding.prompts import Field, price_text
+from stockllm.forecaster.encoding.tries import Choice, Digits, Program, Trie
 from stockllm.market.ticks import limits, round_to_tick, tick
 
 #: A day's volume in an answer is at most this many times the usual.

@@ -11,7 +11,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stockllm.forecaster.codec import BOUND, VOLUME_BUCKETS
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

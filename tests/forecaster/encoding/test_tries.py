@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster.tries import Choice, Digits, Program, Trie, Walker
+from stockllm.forecaster.encoding.tries import Choice, Digits, Program, Trie, Walker
 
 
 class Letters:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import (
+from stockllm.forecaster.encoding.codec import (
     BOUND,
     BUCKETS_PER_OCTAVE,
     SIGMA_CEILING,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.codec import BOUND, VOLUME_BUCKETS, encode
-from stockllm.forecaster.prompts import (
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, encode
+from stockllm.forecaster.encoding.prompts import (
     ALL_FIELDS,
     COMPACT_SYSTEM,
     REFERENCE_FIELDS,
@@ -30,7 +30,7 @@ from stockllm.forecaster.prompts import (
     training_messages,
     volatility_label,
 )
-from stockllm.forecaster.windows import DEFAULT_TASKS, Task, Window, window_at
+from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task, Window, window_at
 from stockllm.market.companies import resolve
 
 Walk = Callable[..., Series]

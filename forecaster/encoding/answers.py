@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.records import PromptStyle
-from stockllm.forecaster.codec import BOUND, VOLUME_BUCKETS, PathState, encode, origin_state
-from stockllm.forecaster.prompts import reference_opening
-from stockllm.forecaster.reference import VOLUME_SPAN
-from stockllm.forecaster.windows import Window
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, PathState, encode, origin_state
+from stockllm.forecaster.encoding.prompts import reference_opening
+from stockllm.forecaster.encoding.reference import VOLUME_SPAN
+from stockllm.forecaster.encoding.windows import Window
 from stockllm.market.ticks import limits, round_to_tick
 
 Ints = NDArray[np.int64]

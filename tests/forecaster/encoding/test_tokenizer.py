@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.forecaster.codec import BOUND, VOLUME_BUCKETS
-from stockllm.forecaster.grammar import CompactTokens
-from stockllm.forecaster.prompts import compact_line
-from stockllm.forecaster.tokenizer import (
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS
+from stockllm.forecaster.encoding.grammar import CompactTokens
+from stockllm.forecaster.encoding.prompts import compact_line
+from stockllm.forecaster.encoding.tokenizer import (
     END_OF_TURN,
     SPECIAL_TOKENS,
     compact_pieces,
