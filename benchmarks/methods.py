@@ -73,7 +73,7 @@ def names() -> list[str]:
     """The base model alone, then every method that this machine can train."""
     import torch
 
-    from stockllm.forecaster.methods import DEFAULTS
+    from stockllm.forecaster.models.methods import DEFAULTS
 
     return [NONE, *(name for name in DEFAULTS if name != "qlora" or torch.cuda.is_available())]
 
@@ -114,7 +114,7 @@ def fill(home: Path) -> None:
 def held_out() -> list[str]:
     """The codes that the embedded model's training left out."""
     from stockllm.forecaster.cutoffs import held_out
-    from stockllm.forecaster.models import EMBEDDED, ModelRef, base_model_dir
+    from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, base_model_dir
 
     return list(held_out(ModelRef(EMBEDDED, base_model_dir())))
 
@@ -123,7 +123,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """Train by one method and evaluate; speed and memory are of the training alone."""
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
-    from stockllm.forecaster.cards import read_card
+    from stockllm.forecaster.models.cards import read_card
     from stockllm.forecaster.train import TrainOptions, train
 
     (method,) = asked.methods

@@ -48,7 +48,7 @@ def prepared() -> tuple[Callable[[int], object], Callable[[int], object], int]:
     """Both ways, each to be called with a number of companies, and how many companies there are."""
     import torch
 
-    from stockllm.forecaster.models import ModelRef, base_model_dir, load_model
+    from stockllm.forecaster.models.registry import ModelRef, base_model_dir, load_model
     from stockllm.forecaster.sample import prompt_ids, sample
 
     loaded = load_model(ModelRef("llama", base_model_dir()))

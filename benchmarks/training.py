@@ -93,9 +93,9 @@ def prepared() -> tuple[Any, dict[str, list[Any]]]:
     from stockllm.forecaster import examples
     from stockllm.forecaster.encoding.prompts import training_messages
     from stockllm.forecaster.encoding.windows import DEFAULT_TASKS
-    from stockllm.forecaster.engines import load
-    from stockllm.forecaster.methods import LoraOptions
-    from stockllm.forecaster.models import base_model_dir
+    from stockllm.forecaster.models.engines import load
+    from stockllm.forecaster.models.methods import LoraOptions
+    from stockllm.forecaster.models.registry import base_model_dir
 
     longest = 8192
     loaded = load("peft", base_model_dir(), LoraOptions(16, 8, 0.0, 1, longest))

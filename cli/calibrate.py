@@ -35,7 +35,7 @@ def calibrate(
     from stockllm.forecaster.calibrate import HORIZONS
     from stockllm.forecaster.calibrate import calibrate as fit
     from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.models import resolve_model
+    from stockllm.forecaster.models.registry import resolve_model
 
     first, last = arguments.day(start), arguments.day(end)
     if not model.is_dir():

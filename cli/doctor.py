@@ -290,7 +290,7 @@ def _store(home: Home, word: Word) -> Finding:
 
 def _base_model(word: Word) -> Finding:
     from stockllm.data.errors import ModelUnavailable
-    from stockllm.forecaster.models import base_model_dir, weights_hash
+    from stockllm.forecaster.models.registry import base_model_dir, weights_hash
 
     try:
         folder = base_model_dir()
@@ -302,7 +302,7 @@ def _base_model(word: Word) -> Finding:
 
 
 def _adapters(home: Home, word: Word) -> Finding:
-    from stockllm.forecaster.models import list_adapters
+    from stockllm.forecaster.models.registry import list_adapters
 
     found = list_adapters(home)
     if found:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.forecaster.export import Exported
     from stockllm.forecaster.export_facts import Kind
-    from stockllm.forecaster.models import ModelRef
+    from stockllm.forecaster.models.registry import ModelRef
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def export(
     from stockllm.forecaster.export import export as make
     from stockllm.forecaster.hub import check_repo, need_token
     from stockllm.forecaster.hub import push as send
-    from stockllm.forecaster.models import resolve_model
+    from stockllm.forecaster.models.registry import resolve_model
 
     if merged == adapter:
         raise UsageError(

@@ -111,7 +111,7 @@ def _so_far(facts: dict[str, Any], steps: int, language: str) -> str:
 def _held_out(twin: Path) -> tuple[str, ...]:
     """The companies that another base model was trained without; UsageError where it does not say."""
     from stockllm.forecaster.cutoffs import held_out
-    from stockllm.forecaster.models import ModelRef
+    from stockllm.forecaster.models.registry import ModelRef
 
     found = held_out(ModelRef(str(twin), twin))
     if not found:

@@ -55,7 +55,7 @@ def quality(
     from dataclasses import replace
 
     from stockllm.cli.windows import warn_seen
-    from stockllm.forecaster.models import resolve_model
+    from stockllm.forecaster.models.registry import resolve_model
     from stockllm.forecaster.quality import Ask, document, measure
     from stockllm.forecaster.ratings import ROWS, write_sheet
 

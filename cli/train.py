@@ -18,7 +18,7 @@ from stockllm.data.errors import UsageError
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
-    from stockllm.forecaster.models import AdapterInfo
+    from stockllm.forecaster.models.registry import AdapterInfo
     from stockllm.forecaster.options import TrainOptions
     from stockllm.forecaster.progress import TrainEvent
     from stockllm.market.companies import Company
@@ -294,7 +294,7 @@ def _day(given: str) -> date | None:
 
 
 def _show_result(info: AdapterInfo, language: str) -> None:
-    from stockllm.forecaster.cards import read_card, speed_in_words
+    from stockllm.forecaster.models.cards import read_card, speed_in_words
 
     card = read_card(info.path)
     banner(card.simulated, language)

@@ -21,7 +21,6 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import cards
 from stockllm.forecaster.align_evaluate import refuse_read
 from stockllm.forecaster.align_models import (
     base_name,
@@ -33,9 +32,10 @@ from stockllm.forecaster.align_models import (
 from stockllm.forecaster.align_options import AlignOptions
 from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, later, pairs
 from stockllm.forecaster.encoding.prompts import Example, prompt_messages
-from stockllm.forecaster.engines import Loaded, prepare_imports
 from stockllm.forecaster.examples import measure_with
-from stockllm.forecaster.models import EMBEDDED, ModelRef, resolve_model, weights_hash
+from stockllm.forecaster.models import cards
+from stockllm.forecaster.models.engines import Loaded, prepare_imports
+from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, resolve_model, weights_hash
 from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import prompt_messages
 from stockllm.forecaster.evaluate import document, evaluate
-from stockllm.forecaster.models import load_model, resolve_model
+from stockllm.forecaster.models.registry import load_model, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

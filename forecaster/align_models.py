@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster import cards
-from stockllm.forecaster.engines import Loaded, ensure_chat, load, no_bars, quiet_imports
-from stockllm.forecaster.methods import TARGETS, LoraOptions
-from stockllm.forecaster.models import EMBEDDED, ModelRef, load_model, resolve_model, weights_hash
+from stockllm.forecaster.models import cards
+from stockllm.forecaster.models.engines import Loaded, ensure_chat, load, no_bars, quiet_imports
+from stockllm.forecaster.models.methods import TARGETS, LoraOptions
+from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model, resolve_model, weights_hash
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

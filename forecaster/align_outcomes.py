@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stockllm.data.ledger import LedgerRow
     from stockllm.data.store import Store
     from stockllm.forecaster.align_options import AlignOptions
-    from stockllm.forecaster.models import ModelRef
+    from stockllm.forecaster.models.registry import ModelRef
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import warnings
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from stockllm.forecaster.engines import quiet_imports, recomputes
+from stockllm.forecaster.models.engines import quiet_imports, recomputes
 from stockllm.forecaster.progress import TrainEvent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from stockllm.forecaster.align_options import AlignOptions
     from stockllm.forecaster.align_outcomes import Pair
-    from stockllm.forecaster.engines import Loaded
+    from stockllm.forecaster.models.engines import Loaded
     from stockllm.forecaster.progress import StopRequest
 
 #: A reward function of TRL: it is given the columns of the questions and gives a number an answer.

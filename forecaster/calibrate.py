@@ -24,7 +24,7 @@ from stockllm.forecaster.calibration import Calibration, widened
 from stockllm.forecaster.cases import Cases, Request, gather
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.metrics import Floats, fair_crps
-from stockllm.forecaster.models import ModelRef, weights_hash
+from stockllm.forecaster.models.registry import ModelRef, weights_hash
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import sampler_for
 

@@ -167,7 +167,7 @@ def load(home: Home, name: str | None) -> ClosesModel:
 
     :raises ModelUnavailable: where there is none, or it cannot be read.
     """
-    from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
+    from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
 
     card = card_of(home, name)
     prepare_imports()

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
-from stockllm.forecaster import presets
-from stockllm.forecaster.cards import versions
 from stockllm.forecaster.closes import (
     FUTURE,
     PAST,
@@ -32,8 +30,10 @@ from stockllm.forecaster.closes import (
     write_card,
 )
 from stockllm.forecaster.cutoffs import cutoff
-from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports, reach
-from stockllm.forecaster.models import ModelRef, resolve_model, weights_hash
+from stockllm.forecaster.models import presets
+from stockllm.forecaster.models.cards import versions
+from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.models.registry import ModelRef, resolve_model, weights_hash
 from stockllm.forecaster.progress import StopRequest, TrainEvent
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from stockllm.data.sentences import Sentence
 from stockllm.forecaster import dataset_card as cards
 from stockllm.forecaster.dataset_formats import OPENAI_LONGEST, Layout, refuse_faults, row
 from stockllm.forecaster.dataset_tasks import Item, Kind, Place, Questions
-from stockllm.forecaster.models import base_model_dir
+from stockllm.forecaster.models.registry import base_model_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -328,8 +328,8 @@ def _cost(splits: dict[str, cards.SplitCard], request: DatasetRequest) -> dict[s
 def _measure(name: str) -> tuple[Callable[[Example], int], str]:
     """What counts an example's tokens, and what it is called in the card."""
     from stockllm.data.errors import ModelUnavailable
-    from stockllm.forecaster.engines import ensure_chat, prepare_imports, quiet_imports
     from stockllm.forecaster.examples import measure_with
+    from stockllm.forecaster.models.engines import ensure_chat, prepare_imports, quiet_imports
 
     prepare_imports()
     with quiet_imports():

@@ -25,7 +25,7 @@ from stockllm.forecaster.cases import Cases, Request, gather, trained_until
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.metrics import Floats
-from stockllm.forecaster.models import BASELINES, NAIVE, ModelRef, resolve_model
+from stockllm.forecaster.models.registry import BASELINES, NAIVE, ModelRef, resolve_model
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import Sampler, sampler_for
 from stockllm.market.ticks import limits, round_to_tick

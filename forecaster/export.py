@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
-from stockllm.forecaster import methods
-from stockllm.forecaster.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.cutoffs import TRAINING_FILE, cutoff, held_out
-from stockllm.forecaster.engines import no_bars
 from stockllm.forecaster.export_facts import Facts, Kind
-from stockllm.forecaster.models import EMBEDDED, ModelRef, _card_for, _snapshot, load_model, weights_hash
+from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
+from stockllm.forecaster.models.engines import no_bars
+from stockllm.forecaster.models.registry import (
+    EMBEDDED,
+    ModelRef,
+    _card_for,
+    _snapshot,
+    load_model,
+    weights_hash,
+)
 
 #: Says what a folder of ours is, so that it can be pushed later without being made again.
 EXPORT_FILE = "stockllm.json"
@@ -218,7 +225,7 @@ def _ensure_template(folder: Path, ref: ModelRef) -> None:
         return
     if "chat_template" in json.loads(inside.read_text(encoding="utf-8")):
         return
-    from stockllm.forecaster.engines import ensure_chat, prepare_imports
+    from stockllm.forecaster.models.engines import ensure_chat, prepare_imports
 
     prepare_imports()
     from transformers import AutoTokenizer

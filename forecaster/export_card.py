@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
-from stockllm.forecaster.models import EMBEDDED
+from stockllm.forecaster.models.registry import EMBEDDED
 
 if TYPE_CHECKING:
     from stockllm.forecaster.export_facts import Facts

@@ -23,7 +23,7 @@ from stockllm.forecaster.encoding.limits import (
     data_hash,
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
-from stockllm.forecaster.models import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.remote import told
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for

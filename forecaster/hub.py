@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from stockllm.data.errors import ModelUnavailable, UsageError
-from stockllm.forecaster.endpoint import LOOPBACK
+from stockllm.forecaster.models.endpoint import LOOPBACK
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -71,7 +71,7 @@ def push(made: Exported, repo: str, token: str, *, public: bool = False) -> str:
 
     :raises ModelUnavailable: where the hub cannot be reached or does not take it; the folder stays.
     """
-    from stockllm.forecaster.engines import prepare_imports
+    from stockllm.forecaster.models.engines import prepare_imports
 
     prepare_imports()
     from huggingface_hub import HfApi

@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
-from stockllm.forecaster import methods, presets
 from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task
-from stockllm.forecaster.engines import ENGINES
-from stockllm.forecaster.models import EMBEDDED
+from stockllm.forecaster.models import methods, presets
+from stockllm.forecaster.models.engines import ENGINES
+from stockllm.forecaster.models.registry import EMBEDDED
 
 #: Steps where neither ``max_steps`` nor ``num_epochs`` is given; the reference's own number.
 DEFAULT_STEPS = 60

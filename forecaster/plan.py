@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stockllm.data.store import Store
     from stockllm.forecaster.encoding.prompts import Example
     from stockllm.forecaster.encoding.windows import Split, Window
-    from stockllm.forecaster.engines import Loaded
+    from stockllm.forecaster.models.engines import Loaded
     from stockllm.forecaster.options import TrainOptions
     from stockllm.forecaster.runs import Run
     from stockllm.market.companies import Company

@@ -24,7 +24,7 @@ from stockllm.forecaster.base_card import base_card
 from stockllm.forecaster.batches import Batches
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
-from stockllm.forecaster.engines import no_bars, prepare_imports, quiet_imports
+from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
 from stockllm.forecaster.progress import StopRequest
 from stockllm.forecaster.recipe import Recipe
 

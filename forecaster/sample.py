@@ -21,7 +21,7 @@ from stockllm.forecaster.encoding.windows import Window
 if TYPE_CHECKING:
     import torch
 
-    from stockllm.forecaster.llama import SharedPrompts
+    from stockllm.forecaster.models.llama import SharedPrompts
 
 #: Paths decoded together; more gains nothing on a CPU.
 ROWS = 1024
@@ -63,7 +63,7 @@ def sample(
     company's paths are the same whichever companies it is sampled with. ``progress`` is told how
     many windows are done.
     """
-    from stockllm.forecaster.llama import SharedPrompts
+    from stockllm.forecaster.models.llama import SharedPrompts
 
     if not windows:
         return []

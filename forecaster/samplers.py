@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
 from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
-from stockllm.forecaster.models import LoadedModel, ModelRef, load_model
+from stockllm.forecaster.models.registry import LoadedModel, ModelRef, load_model
 
 if TYPE_CHECKING:
     from stockllm.forecaster.encoding.windows import Window

@@ -25,7 +25,7 @@ from stockllm.forecaster.baselines import Floats, ewma_walk
 from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.cutoffs import Cutoff, cutoff
 from stockllm.forecaster.encoding.windows import open_window
-from stockllm.forecaster.models import BASELINES, NAIVE, resolve_model, weights_hash
+from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash
 
 #: Paths of the naive forecast that others are held against; its fair CRPS does not depend on them.
 NAIVE_PATHS = 199
@@ -175,7 +175,7 @@ def model_cutoff(
 
 
 def _adapter_hash(folder: Path) -> str | None:
-    from stockllm.forecaster.cards import read_card
+    from stockllm.forecaster.models.cards import read_card
 
     try:
         return read_card(folder).hash

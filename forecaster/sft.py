@@ -9,11 +9,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockllm.forecaster import methods
-from stockllm.forecaster.engines import quiet_imports
+from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.engines import quiet_imports
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.engines import Loaded
+    from stockllm.forecaster.models.engines import Loaded
 
 
 def trainer_class(loaded: Loaded) -> type[Any]:

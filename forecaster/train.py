@@ -19,9 +19,10 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import cards, methods, runs
+from stockllm.forecaster import runs
 from stockllm.forecaster.encoding.windows import Split, Task, require_history
-from stockllm.forecaster.engines import (
+from stockllm.forecaster.models import cards, methods
+from stockllm.forecaster.models.engines import (
     Loaded,
     chatter_in,
     choose_engine,
@@ -30,11 +31,17 @@ from stockllm.forecaster.engines import (
     prepare_imports,
     refuse_quantised,
 )
-from stockllm.forecaster.models import EMBEDDED, AdapterInfo, list_adapters, resolve_model, weights_hash
+from stockllm.forecaster.models.presets import watched
+from stockllm.forecaster.models.registry import (
+    EMBEDDED,
+    AdapterInfo,
+    list_adapters,
+    resolve_model,
+    weights_hash,
+)
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.patience import Patience, no_validation
 from stockllm.forecaster.plan import Plan, begun, draw
-from stockllm.forecaster.presets import watched
 from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 from stockllm.forecaster.runs import Run
 

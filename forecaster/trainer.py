@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.data.errors import StockllmError
-from stockllm.forecaster import methods
-from stockllm.forecaster.engines import Loaded, optimiser, quiet_imports, recomputes
 from stockllm.forecaster.examples import batches
+from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.engines import Loaded, optimiser, quiet_imports, recomputes
 from stockllm.forecaster.patience import no_validation
 from stockllm.forecaster.progress import TrainEvent
 from stockllm.forecaster.sft import trainer_class

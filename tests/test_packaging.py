@@ -67,7 +67,7 @@ def test_an_installed_wheel_finds_its_base_model_and_makes_a_store(wheel: Path, 
         f"sys.path.insert(0, {str(site)!r})\n"
         "from stockllm.data.paths import Home\n"
         "from stockllm.data.store import Store\n"
-        "from stockllm.forecaster.models import base_model_dir\n"
+        "from stockllm.forecaster.models.registry import base_model_dir\n"
         "Store.open(Home.locate()).close()\n"
         "print(base_model_dir())\n"
     )

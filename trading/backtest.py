@@ -156,7 +156,7 @@ def backtest(
     seen: bool | None = False
     if needs_forecast(request.strategy):
         from stockllm.forecaster.cutoffs import cutoff
-        from stockllm.forecaster.models import resolve_model
+        from stockllm.forecaster.models.registry import resolve_model
         from stockllm.trading.past_forecasts import PastForecasts, Settings
 
         ref = resolve_model(request.model, store.home)

@@ -27,7 +27,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import path_forecast
-from stockllm.forecaster.models import ModelRef
+from stockllm.forecaster.models.registry import ModelRef
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import Sampler, sampler_for
 from stockllm.market.calendar import TradingCalendar

@@ -18,8 +18,8 @@ from stockllm.tui.board import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.forecaster.cards import Card
-    from stockllm.forecaster.models import AdapterInfo
+    from stockllm.forecaster.models.cards import Card
+    from stockllm.forecaster.models.registry import AdapterInfo
     from stockllm.forecaster.progress import TrainEvent
     from stockllm.tui.text import Language
 
@@ -216,8 +216,8 @@ class Adapters:
 def load_adapters(home: Home) -> Adapters:
     """The adapters of the home; folders without a readable card are passed over."""
     from stockllm.data.settings import Settings
-    from stockllm.forecaster.cards import read_card
-    from stockllm.forecaster.models import list_adapters
+    from stockllm.forecaster.models.cards import read_card
+    from stockllm.forecaster.models.registry import list_adapters
 
     found = []
     for info in list_adapters(home):

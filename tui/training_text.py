@@ -12,7 +12,7 @@ from stockllm.tui.text import Language
 from stockllm.tui.training_core import Adapter, Run
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.cards import Card
+    from stockllm.forecaster.models.cards import Card
 
 _LOOKS = {"finished": "quiet", "failed": "warning", "killed": "warning", "stopped": "warning"}
 
@@ -86,7 +86,7 @@ def adapter_text(adapter: Adapter, language: Language) -> Content:
 
 def card_facts(card: Card, language: Language) -> list[tuple[str, str]]:
     """An adapter's card as (fact, value), the most telling first: as its own file has it, or in Chinese."""
-    from stockllm.forecaster.cards import facts
+    from stockllm.forecaster.models.cards import facts
 
     if language == "en":
         return facts(card)

@@ -28,7 +28,7 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of some 40,000 parameters with the embedded model's kind of tokenizer."""
-    from stockllm.forecaster.engines import prepare_imports, quiet_imports
+    from stockllm.forecaster.models.engines import prepare_imports, quiet_imports
 
     prepare_imports()
     with quiet_imports():
@@ -99,7 +99,7 @@ def embedded_tokenizer() -> Any:
     """The tokenizer of the shipped base model."""
     from transformers import AutoTokenizer
 
-    from stockllm.forecaster.models import base_model_dir
+    from stockllm.forecaster.models.registry import base_model_dir
 
     return AutoTokenizer.from_pretrained(base_model_dir())
 

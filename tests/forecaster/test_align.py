@@ -15,7 +15,7 @@ from stockllm.data.errors import ModelUnavailable, StockllmError, TrainingStoppe
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import align as module
-from stockllm.forecaster import align_trainers, cards
+from stockllm.forecaster import align_trainers
 from stockllm.forecaster.align import align
 from stockllm.forecaster.align_evaluate import before_after
 from stockllm.forecaster.align_options import AlignOptions
@@ -24,7 +24,8 @@ from stockllm.forecaster.cases import Request
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.evaluate import evaluate
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.models import base_model_dir, list_adapters, resolve_model
+from stockllm.forecaster.models import cards
+from stockllm.forecaster.models.registry import base_model_dir, list_adapters, resolve_model
 from stockllm.forecaster.scoring import score_due
 
 CODES = ("2330", "2317")
@@ -260,7 +261,7 @@ def test_a_model_tuned_in_full_is_refused_in_a_sentence(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stockllm.forecaster import align as recipe
-    from stockllm.forecaster.models import ModelRef
+    from stockllm.forecaster.models.registry import ModelRef
 
     monkeypatch.setattr(recipe.cards, "read_card", lambda _folder: None)
     ref = ModelRef("base", tiny_model, "whole", tmp_path)  # no adapter_config.json

@@ -29,7 +29,7 @@ from stockllm.forecaster.align_outcomes import (
 from stockllm.forecaster.align_reward import NO_CANDLES, OutcomeReward
 from stockllm.forecaster.encoding.answers import Reader
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.models import resolve_model
+from stockllm.forecaster.models.registry import resolve_model
 from stockllm.forecaster.scoring import score_due
 
 CODES = ("2330", "2317")

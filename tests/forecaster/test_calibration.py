@@ -33,7 +33,7 @@ from stockllm.forecaster.cases import Request
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluate import failures
-from stockllm.forecaster.models import ModelRef, weights_hash
+from stockllm.forecaster.models.registry import ModelRef, weights_hash
 from stockllm.forecaster.sample import Paths
 from stockllm.forecaster.samplers import sampler_for
 from stockllm.market.calendar import default_calendar

@@ -33,7 +33,7 @@ UNTIL = date(2025, 5, 30)
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-2 with byte-level tokens of one digit each, as any local model could be."""
-    from stockllm.forecaster.engines import prepare_imports, quiet_imports
+    from stockllm.forecaster.models.engines import prepare_imports, quiet_imports
 
     prepare_imports()
     with quiet_imports():
@@ -294,7 +294,7 @@ def test_the_command(store: Store, trained: closes.ClosesCard, monkeypatch: pyte
 
 def test_what_the_base_has_read_counts_as_read(tmp_path: Path) -> None:
     from stockllm.forecaster.closes_train import _read_to
-    from stockllm.forecaster.models import ModelRef
+    from stockllm.forecaster.models.registry import ModelRef
 
     base = ModelRef("base", tmp_path)
     assert _read_to(base, "2025-05-30", simulated=False) == "2025-05-30"

@@ -19,13 +19,13 @@ from stockllm.data.store import Store
 from stockllm.forecaster import evaluate as module
 from stockllm.forecaster import metrics
 from stockllm.forecaster.baselines import ewma_walk
-from stockllm.forecaster.cards import CARD_FILE, Card
 from stockllm.forecaster.cases import Request, gather, trained_until
 from stockllm.forecaster.cutoffs import Cutoff, cutoff, held_out
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluate import best_baseline, document, evaluate, failures, summary
 from stockllm.forecaster.evaluate_report import FIGURES, REPORT, markdown, write
-from stockllm.forecaster.models import BASELINES, ModelRef
+from stockllm.forecaster.models.cards import CARD_FILE, Card
+from stockllm.forecaster.models.registry import BASELINES, ModelRef
 
 Walk = Callable[..., Series]
 CODES = ("2317", "2330", "2412", "2454", "3008", "6505")

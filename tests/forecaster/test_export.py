@@ -18,12 +18,12 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, StoreError, UsageError
 from stockllm.data.paths import Home
 from stockllm.forecaster import export as exporting
-from stockllm.forecaster.cards import CARD_FILE, Card
 from stockllm.forecaster.cutoffs import cutoff, held_out
 from stockllm.forecaster.export import EXPORT_FILE, describe, export
 from stockllm.forecaster.export_card import commands
 from stockllm.forecaster.export_facts import Kind
-from stockllm.forecaster.models import base_model_dir, resolve_model, weights_hash
+from stockllm.forecaster.models.cards import CARD_FILE, Card
+from stockllm.forecaster.models.registry import base_model_dir, resolve_model, weights_hash
 
 MakeAdapter = Callable[..., str]
 
@@ -254,7 +254,7 @@ def test_a_failure_halfway_leaves_nothing(
 def test_weights_are_what_is_sampled_here(home: Home, adapter: MakeAdapter, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    from stockllm.forecaster.models import load_model
+    from stockllm.forecaster.models.registry import load_model
 
     ref = resolve_model(adapter(), home)
     made = export(ref, tmp_path / "merged", "merged")

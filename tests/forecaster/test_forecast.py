@@ -19,10 +19,10 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
 from stockllm.forecaster.calibration import hash_with, read_calibration
-from stockllm.forecaster.cards import Card
 from stockllm.forecaster.encoding.limits import data_hash
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, forecast, forecastable
-from stockllm.forecaster.models import LoadedModel, ModelRef, base_model_dir, weights_hash
+from stockllm.forecaster.models.cards import Card
+from stockllm.forecaster.models.registry import LoadedModel, ModelRef, base_model_dir, weights_hash
 from stockllm.forecaster.samplers import LlamaSampler
 from stockllm.market.companies import COMPANIES
 from stockllm.market.ticks import limits, tick

@@ -22,7 +22,7 @@ from stockllm.data.records import Series
 from stockllm.forecaster.batches import Batches, mirrored
 from stockllm.forecaster.encoding.codec import WARM_UP, encode
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM, compact_line
-from stockllm.forecaster.models import weights_hash
+from stockllm.forecaster.models.registry import weights_hash
 from stockllm.forecaster.pretrain import drop_residuals, new_model, pretrain, split_companies
 from stockllm.forecaster.recipe import Recipe
 

@@ -14,7 +14,7 @@ from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster.free import log_likelihoods
-from stockllm.forecaster.models import load_model, resolve_model
+from stockllm.forecaster.models.registry import load_model, resolve_model
 from stockllm.forecaster.quality import TASKS, Ask, document, measure
 
 

@@ -18,13 +18,13 @@ from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
-from stockllm.forecaster import endpoint
 from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.endpoint import Endpoint
 from stockllm.forecaster.evaluate import failures
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.models import resolve_model, weights_hash
+from stockllm.forecaster.models import endpoint
+from stockllm.forecaster.models.endpoint import Endpoint
+from stockllm.forecaster.models.registry import resolve_model, weights_hash
 from stockllm.forecaster.remote import RemoteSampler
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
@@ -260,7 +260,7 @@ def test_a_hanging_server_holds_up_no_exit(server: OpenAIStandIn) -> None:
     """The threads that wait are daemons: the process ends with its error, not with their time-out."""
     server.faults = ["hang"] * 8
     script = (
-        "from stockllm.forecaster.endpoint import Endpoint, ask, together\n"
+        "from stockllm.forecaster.models.endpoint import Endpoint, ask, together\n"
         "from functools import partial\n"
         f"e = Endpoint({server.url!r}, 'candles', timeout=60.0, retries=0)\n"
         "body = {'model': 'candles'}\n"

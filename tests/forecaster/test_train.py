@@ -19,9 +19,9 @@ from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingSto
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster import runs
-from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.encoding.windows import Task
-from stockllm.forecaster.models import list_adapters, weights_hash
+from stockllm.forecaster.models.cards import read_card
+from stockllm.forecaster.models.registry import list_adapters, weights_hash
 from stockllm.forecaster.progress import TrainEvent, read_progress, runs_folder
 from stockllm.forecaster.runs import Run
 from stockllm.forecaster.train import TrainOptions, resume, train

@@ -30,7 +30,7 @@ from stockllm.forecaster.encoding.prompts import prompt_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.free import answers, log_likelihoods
-from stockllm.forecaster.models import ModelRef, base_model_dir, load_model
+from stockllm.forecaster.models.registry import ModelRef, base_model_dir, load_model
 from stockllm.forecaster.remote import Chat
 from stockllm.forecaster.sample import sample
 

@@ -22,7 +22,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
-from stockllm.forecaster.cards import Card, write_card
+from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.progress import ProgressLog, TrainEvent
 from stockllm.tui.app import StockApp
 

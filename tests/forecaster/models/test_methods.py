@@ -18,13 +18,13 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import engines, methods
-from stockllm.forecaster.cards import read_card
 from stockllm.forecaster.cases import Request
 from stockllm.forecaster.encoding.windows import Task
 from stockllm.forecaster.evaluate import evaluate, summary
-from stockllm.forecaster.methods import LoraOptions
-from stockllm.forecaster.models import list_adapters, load_model, resolve_model, weights_hash
+from stockllm.forecaster.models import engines, methods
+from stockllm.forecaster.models.cards import read_card
+from stockllm.forecaster.models.methods import LoraOptions
+from stockllm.forecaster.models.registry import list_adapters, load_model, resolve_model, weights_hash
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.progress import TrainEvent
 from stockllm.forecaster.train import resume, train

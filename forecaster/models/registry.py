@@ -25,10 +25,10 @@ from typing import Any
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
-from stockllm.forecaster import methods
-from stockllm.forecaster.cards import CARD_FILE, Card, read_card
-from stockllm.forecaster.endpoint import PREFIX, Endpoint
-from stockllm.forecaster.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
+from stockllm.forecaster.models.endpoint import PREFIX, Endpoint
+from stockllm.forecaster.models.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
 
 EMBEDDED = "llama"
 NAIVE = "ewma"

@@ -15,17 +15,12 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, StockllmError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import engines
 from stockllm.forecaster.encoding.tokenizer import CHAT_TEMPLATE, PADDING
 from stockllm.forecaster.encoding.windows import Task
-from stockllm.forecaster.engines import (
-    choose_engine,
-    ensure_chat,
-    load,
-    optimiser,
-)
 from stockllm.forecaster.examples import Row
-from stockllm.forecaster.methods import LoraOptions
+from stockllm.forecaster.models import engines
+from stockllm.forecaster.models.engines import choose_engine, ensure_chat, load, optimiser
+from stockllm.forecaster.models.methods import LoraOptions
 from stockllm.forecaster.options import TrainOptions
 from stockllm.forecaster.sft import trainer_class
 

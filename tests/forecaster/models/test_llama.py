@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster.engines import prepare_imports, quiet_imports
+from stockllm.forecaster.models.engines import prepare_imports, quiet_imports
 
 prepare_imports()
 with quiet_imports():
@@ -15,9 +15,9 @@ with quiet_imports():
     from peft import LoraConfig, get_peft_model
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-    from stockllm.forecaster import llama as forward
-    from stockllm.forecaster.llama import SharedPrompts
-    from stockllm.forecaster.methods import LoraOptions, fresh
+    from stockllm.forecaster.models import llama as forward
+    from stockllm.forecaster.models.llama import SharedPrompts
+    from stockllm.forecaster.models.methods import LoraOptions, fresh
 
 WORDS = 61
 LENGTHS = (9, 3, 14)

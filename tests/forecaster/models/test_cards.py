@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stockllm.forecaster.cards import Card, losses_of, read_card, readme, versions, write_card
+from stockllm.forecaster.models.cards import Card, losses_of, read_card, readme, versions, write_card
 
 CARD = Card(
     name="compact-20260331-abc123",

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import methods
 from stockllm.forecaster.encoding.tokenizer import CHAT_TEMPLATE, PADDING
-from stockllm.forecaster.methods import TARGETS, LoraOptions
-from stockllm.forecaster.presets import out_of_memory
+from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.methods import TARGETS, LoraOptions
+from stockllm.forecaster.models.presets import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster.methods import causal
+from stockllm.forecaster.models.methods import causal
 
 #: Attention scores computed at once on a CPU: 2 MiB of them.
 SCORES = 1 << 19

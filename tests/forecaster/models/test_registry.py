@@ -13,9 +13,9 @@ import pytest
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
-from stockllm.forecaster import models
-from stockllm.forecaster.cards import CARD_FILE, Card
-from stockllm.forecaster.models import (
+from stockllm.forecaster.models import registry as models
+from stockllm.forecaster.models.cards import CARD_FILE, Card
+from stockllm.forecaster.models.registry import (
     BASELINES,
     ModelRef,
     base_model_dir,
