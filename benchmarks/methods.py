@@ -113,8 +113,8 @@ def fill(home: Path) -> None:
 
 def held_out() -> list[str]:
     """The codes that the embedded model's training left out."""
-    from stockllm.forecaster.cutoffs import held_out
     from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, base_model_dir
+    from stockllm.forecaster.sampling.cutoffs import held_out
 
     return list(held_out(ModelRef(EMBEDDED, base_model_dir())))
 

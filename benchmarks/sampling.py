@@ -49,7 +49,7 @@ def prepared() -> tuple[Callable[[int], object], Callable[[int], object], int]:
     import torch
 
     from stockllm.forecaster.models.registry import ModelRef, base_model_dir, load_model
-    from stockllm.forecaster.sample import prompt_ids, sample
+    from stockllm.forecaster.sampling.sample import prompt_ids, sample
 
     loaded = load_model(ModelRef("llama", base_model_dir()))
     windows = _windows()

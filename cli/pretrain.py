@@ -45,10 +45,10 @@ def pretrain(
 
     from stockllm.data.paths import Home
     from stockllm.data.settings import spoken
-    from stockllm.forecaster.calibration import read_calibration
     from stockllm.forecaster.pretrain import pretrain as train
     from stockllm.forecaster.pretrain import split_companies
     from stockllm.forecaster.recipe import Recipe
+    from stockllm.forecaster.sampling.calibration import read_calibration
     from stockllm.market.companies import COMPANIES
 
     if steps < 1:
@@ -110,8 +110,8 @@ def _so_far(facts: dict[str, Any], steps: int, language: str) -> str:
 
 def _held_out(twin: Path) -> tuple[str, ...]:
     """The companies that another base model was trained without; UsageError where it does not say."""
-    from stockllm.forecaster.cutoffs import held_out
     from stockllm.forecaster.models.registry import ModelRef
+    from stockllm.forecaster.sampling.cutoffs import held_out
 
     found = held_out(ModelRef(str(twin), twin))
     if not found:

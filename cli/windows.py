@@ -47,8 +47,8 @@ def _listed(store: Store) -> list[str]:
 
 
 def _held_out(store: Store, models: Sequence[str]) -> list[str]:
-    from stockllm.forecaster.cutoffs import held_out
     from stockllm.forecaster.models.registry import resolve_model
+    from stockllm.forecaster.sampling.cutoffs import held_out
 
     lists = [set(held_out(resolve_model(name, store.home))) for name in models]
     held = set(store.bars.codes()).intersection(*filter(None, lists)) if any(lists) else set()

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import UsageError
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import prompt_messages
 from stockllm.forecaster.evaluate import document, evaluate
 from stockllm.forecaster.models.registry import load_model, resolve_model
+from stockllm.forecaster.sampling.cutoffs import cutoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ def free_answers(
     store: Store, name: str, windows: Sequence[Window], each: int, seed: int, request: Request
 ) -> dict[str, Any]:
     """Ask a model without a grammar: ``share`` of the answers that are candles, and what the others lack."""
-    from stockllm.forecaster.free import answers
+    from stockllm.forecaster.sampling.free import answers
 
     loaded = load_model(resolve_model(name, store.home))
     reasons: Counter[str] = Counter()
@@ -112,6 +112,6 @@ def free_answers(
 
 def _room(window: Window, request: Request) -> int:
     """Tokens that an answer may take."""
-    from stockllm.forecaster.sample import TOKENS_A_DAY
+    from stockllm.forecaster.sampling.sample import TOKENS_A_DAY
 
     return TOKENS_A_DAY[request.prompt] * len(window.future_dates) + 16

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
 from stockllm.data.store import Store
-from stockllm.forecaster.baselines import ewma_walk
-from stockllm.forecaster.calibration import Calibration, widened
 from stockllm.forecaster.cases import Cases, Request, gather
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.metrics import Floats, fair_crps
 from stockllm.forecaster.models.registry import ModelRef, weights_hash
-from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import sampler_for
+from stockllm.forecaster.sampling.baselines import ewma_walk
+from stockllm.forecaster.sampling.calibration import Calibration, widened
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.sample import Paths
+from stockllm.forecaster.sampling.samplers import sampler_for
 
 #: The horizons that decide, and so the days at which the width may change. A forecast of h days is
 #: asked for on every stride-th evening times the second number: long ones cost more and overlap.

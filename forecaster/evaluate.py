@@ -22,12 +22,12 @@ from stockllm.data.records import Series
 from stockllm.data.store import Store
 from stockllm.forecaster import metrics
 from stockllm.forecaster.cases import Cases, Request, gather, trained_until
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.metrics import Floats
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, ModelRef, resolve_model
-from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import Sampler, sampler_for
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.sample import Paths
+from stockllm.forecaster.sampling.samplers import Sampler, sampler_for
 from stockllm.market.ticks import limits, round_to_tick
 
 #: Windows that are sampled before they are scored and their paths dropped.

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
-from stockllm.forecaster.cutoffs import TRAINING_FILE, cutoff, held_out
 from stockllm.forecaster.export_facts import Facts, Kind
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
@@ -29,6 +28,7 @@ from stockllm.forecaster.models.registry import (
     load_model,
     weights_hash,
 )
+from stockllm.forecaster.sampling.cutoffs import TRAINING_FILE, cutoff, held_out
 
 #: Says what a folder of ours is, so that it can be pushed later without being made again.
 EXPORT_FILE = "stockllm.json"

@@ -13,7 +13,6 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PathForecast, PromptStyle, Series
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.limits import (
     DEFAULT_PATHS,
     DEFAULT_SEED,
@@ -24,9 +23,10 @@ from stockllm.forecaster.encoding.limits import (
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
-from stockllm.forecaster.remote import told
-from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import LlamaSampler, Sampler, sampler_for
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.remote import told
+from stockllm.forecaster.sampling.sample import Paths
+from stockllm.forecaster.sampling.samplers import LlamaSampler, Sampler, sampler_for
 from stockllm.market.companies import Company
 
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.

@@ -18,7 +18,6 @@ import numpy as np
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.data.store import Store
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.dataset_tasks import Place, Questions, kind_named
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.codec import WARM_UP
@@ -26,7 +25,8 @@ from stockllm.forecaster.encoding.prompts import Example, Message, training_mess
 from stockllm.forecaster.encoding.windows import Task, Window, window_at
 from stockllm.forecaster.models.endpoint import Endpoint
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model
-from stockllm.forecaster.sample import TOKENS_A_DAY
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.sample import TOKENS_A_DAY
 from stockllm.forecaster.text_measures import has_risk_note, numbers_in_context, percentiles
 
 PRICES = "prices"
@@ -235,14 +235,14 @@ class _Local:
         self._loaded = load_model(ref)
 
     def say(self, messages: Sequence[Message], tokens: int, seed: int) -> str:
-        from stockllm.forecaster.free import answers, fits
+        from stockllm.forecaster.sampling.free import answers, fits
 
         loaded = self._loaded
         fits(loaded.model, loaded.tokenizer, messages, tokens)
         return answers(loaded.model, loaded.tokenizer, messages, 1, tokens=tokens, seed=seed)[0]
 
     def likelihood(self, messages: Sequence[Message], text: str) -> tuple[float, int] | None:
-        from stockllm.forecaster.free import log_likelihoods
+        from stockllm.forecaster.sampling.free import log_likelihoods
 
         nats, tokens = log_likelihoods(self._loaded.model, self._loaded.tokenizer, messages, [text])
         return float(nats[0]), int(tokens[0])
@@ -252,7 +252,7 @@ class _Server:
     """A model behind an OpenAI-compatible server, asked one question at a time."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        from stockllm.forecaster.remote import Chat
+        from stockllm.forecaster.sampling.remote import Chat
 
         self._chat = Chat(endpoint)
 

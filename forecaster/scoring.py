@@ -21,11 +21,11 @@ from stockllm.data.records import PathForecast, Series
 from stockllm.data.scores import Score, ScoredDay
 from stockllm.data.store import Store
 from stockllm.forecaster import metrics
-from stockllm.forecaster.baselines import Floats, ewma_walk
-from stockllm.forecaster.calibration import hash_with, read_calibration
-from stockllm.forecaster.cutoffs import Cutoff, cutoff
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash
+from stockllm.forecaster.sampling.baselines import Floats, ewma_walk
+from stockllm.forecaster.sampling.calibration import hash_with, read_calibration
+from stockllm.forecaster.sampling.cutoffs import Cutoff, cutoff
 
 #: Paths of the naive forecast that others are held against; its fair CRPS does not depend on them.
 NAIVE_PATHS = 199

@@ -155,8 +155,8 @@ def backtest(
     sampled, model, read_until = None, None, None
     seen: bool | None = False
     if needs_forecast(request.strategy):
-        from stockllm.forecaster.cutoffs import cutoff
         from stockllm.forecaster.models.registry import resolve_model
+        from stockllm.forecaster.sampling.cutoffs import cutoff
         from stockllm.trading.past_forecasts import PastForecasts, Settings
 
         ref = resolve_model(request.model, store.home)

@@ -28,8 +28,8 @@ from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, d
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import path_forecast
 from stockllm.forecaster.models.registry import ModelRef
-from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import Sampler, sampler_for
+from stockllm.forecaster.sampling.sample import Paths
+from stockllm.forecaster.sampling.samplers import Sampler, sampler_for
 from stockllm.market.calendar import TradingCalendar
 
 #: Windows sampled before they are kept: what Ctrl-C costs at most.

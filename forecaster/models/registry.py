@@ -32,7 +32,7 @@ from stockllm.forecaster.models.engines import ensure_chat, no_bars, prepare_imp
 
 EMBEDDED = "llama"
 NAIVE = "ewma"
-#: What a Llama is measured against; ``forecaster.samplers`` says what each is.
+#: What a Llama is measured against; ``forecaster.sampling.samplers`` says what each is.
 BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn")
 AUTO = "auto"
 

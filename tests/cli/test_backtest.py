@@ -61,7 +61,7 @@ def test_a_model_that_has_read_the_period_is_no_test(
 ) -> None:
     from datetime import date
 
-    from stockllm.forecaster import cutoffs
+    from stockllm.forecaster.sampling import cutoffs
 
     for known, mark in (
         (

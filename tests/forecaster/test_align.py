@@ -21,11 +21,11 @@ from stockllm.forecaster.align_evaluate import before_after
 from stockllm.forecaster.align_options import AlignOptions
 from stockllm.forecaster.align_outcomes import gather, pairs
 from stockllm.forecaster.cases import Request
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.evaluate import evaluate
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.registry import base_model_dir, list_adapters, resolve_model
+from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.scoring import score_due
 
 CODES = ("2330", "2317")

@@ -18,14 +18,14 @@ from stockllm.data.records import Bar, Series
 from stockllm.data.store import Store
 from stockllm.forecaster import evaluate as module
 from stockllm.forecaster import metrics
-from stockllm.forecaster.baselines import ewma_walk
 from stockllm.forecaster.cases import Request, gather, trained_until
-from stockllm.forecaster.cutoffs import Cutoff, cutoff, held_out
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluate import best_baseline, document, evaluate, failures, summary
 from stockllm.forecaster.evaluate_report import FIGURES, REPORT, markdown, write
 from stockllm.forecaster.models.cards import CARD_FILE, Card
 from stockllm.forecaster.models.registry import BASELINES, ModelRef
+from stockllm.forecaster.sampling.baselines import ewma_walk
+from stockllm.forecaster.sampling.cutoffs import Cutoff, cutoff, held_out
 
 Walk = Callable[..., Series]
 CODES = ("2317", "2330", "2412", "2454", "3008", "6505")
@@ -203,8 +203,8 @@ def test_a_forecast_knows_nothing_after_its_evening(
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stockllm.forecaster.neural.STEPS", 20)
-    monkeypatch.setattr("stockllm.forecaster.neural.FEWEST_WINDOWS", 20)
+    monkeypatch.setattr("stockllm.forecaster.sampling.neural.STEPS", 20)
+    monkeypatch.setattr("stockllm.forecaster.sampling.neural.FEWEST_WINDOWS", 20)
     # Two evenings, and everything from the day after the second one is other than it was.
     asked = request_of(70, 75, models=(name,), horizons=(5,), paths=5, force=True, codes=CODES[:2])
     with poisoned_store(market, 71, tmp_path) as poisoned:

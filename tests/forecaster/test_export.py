@@ -18,12 +18,12 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, StoreError, UsageError
 from stockllm.data.paths import Home
 from stockllm.forecaster import export as exporting
-from stockllm.forecaster.cutoffs import cutoff, held_out
 from stockllm.forecaster.export import EXPORT_FILE, describe, export
 from stockllm.forecaster.export_card import commands
 from stockllm.forecaster.export_facts import Kind
 from stockllm.forecaster.models.cards import CARD_FILE, Card
 from stockllm.forecaster.models.registry import base_model_dir, resolve_model, weights_hash
+from stockllm.forecaster.sampling.cutoffs import cutoff, held_out
 
 MakeAdapter = Callable[..., str]
 

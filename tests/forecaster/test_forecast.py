@@ -18,12 +18,12 @@ from stockllm.data.ledger import LedgerStore
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
-from stockllm.forecaster.calibration import hash_with, read_calibration
 from stockllm.forecaster.encoding.limits import data_hash
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, forecast, forecastable
 from stockllm.forecaster.models.cards import Card
 from stockllm.forecaster.models.registry import LoadedModel, ModelRef, base_model_dir, weights_hash
-from stockllm.forecaster.samplers import LlamaSampler
+from stockllm.forecaster.sampling.calibration import hash_with, read_calibration
+from stockllm.forecaster.sampling.samplers import LlamaSampler
 from stockllm.market.companies import COMPANIES
 from stockllm.market.ticks import limits, tick
 

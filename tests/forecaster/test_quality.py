@@ -13,9 +13,9 @@ from standin.openai_api import OpenAIStandIn
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.free import log_likelihoods
 from stockllm.forecaster.models.registry import load_model, resolve_model
 from stockllm.forecaster.quality import TASKS, Ask, document, measure
+from stockllm.forecaster.sampling.free import log_likelihoods
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_only_days_after_the_cutoff_are_asked_about(
     store: Store, server: OpenAIStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stockllm.forecaster import quality
-    from stockllm.forecaster.cutoffs import Cutoff
+    from stockllm.forecaster.sampling.cutoffs import Cutoff
 
     days = store.bars.series("2330").dates
     monkeypatch.setattr(quality, "cutoff", lambda *_, **__: Cutoff(days[-21]))
@@ -147,7 +147,7 @@ def test_a_formula_writes_no_text_and_a_server_may_be_gone(store: Store) -> None
 
 def test_a_question_too_long_for_the_model(store: Store, tiny_model: Path) -> None:
     loaded = load_model(resolve_model(str(tiny_model), store.home))
-    from stockllm.forecaster.free import fits
+    from stockllm.forecaster.sampling.free import fits
 
     with pytest.raises(UsageError, match="more than the 4,096"):
         fits(loaded.model, loaded.tokenizer, [{"role": "user", "content": "+1 " * 5000}], 10)

@@ -27,7 +27,7 @@ from stockllm.forecaster.encoding.grammar import (
 from stockllm.forecaster.encoding.prompts import ALL_FIELDS, REFERENCE_FIELDS, Field, training_messages
 from stockllm.forecaster.encoding.reference import Origin, reference_grammar
 from stockllm.forecaster.encoding.windows import Task, Window, window_at
-from stockllm.forecaster.sample import grammar_for, prompt_ids
+from stockllm.forecaster.sampling.sample import grammar_for, prompt_ids
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
 

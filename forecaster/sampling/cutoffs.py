@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from stockllm.forecaster.calibration import read_calibration
 from stockllm.forecaster.models.cards import read_card
 from stockllm.forecaster.models.registry import ModelRef
+from stockllm.forecaster.sampling.calibration import read_calibration
 
 #: What ``stockllm pretrain`` leaves beside the weights.
 TRAINING_FILE = "training.json"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stockllm.forecaster.free import answers, log_likelihoods, question_ids
 from stockllm.forecaster.models.registry import LoadedModel, ModelRef, load_model
+from stockllm.forecaster.sampling.free import answers, log_likelihoods, question_ids
 
 MESSAGES = [
     {"role": "system", "content": "Daily candles of a stock."},

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster import sample as sampling
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.sample import draw, prompt_ids, sample
+from stockllm.forecaster.sampling import sample as sampling
+from stockllm.forecaster.sampling.sample import draw, prompt_ids, sample
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.records import Series
-from stockllm.forecaster.baselines import ewma_walk
 from stockllm.forecaster.encoding.codec import DECAY, encode
 from stockllm.forecaster.encoding.windows import Window, open_window
+from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
@@ -86,5 +86,5 @@ def test_the_seed_decides_whatever_is_beside_it(walk: Walk) -> None:
 
 
 def test_the_baseline_needs_no_torch() -> None:
-    code = "import sys, stockllm.forecaster.baselines; sys.exit('torch' in sys.modules)"
+    code = "import sys, stockllm.forecaster.sampling.baselines; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

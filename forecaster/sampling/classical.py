@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from stockllm.data.records import Series
-from stockllm.forecaster.baselines import YEAR, Floats, walk_to
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.sample import Paths, window_rng
+from stockllm.forecaster.sampling.baselines import YEAR, Floats, walk_to
+from stockllm.forecaster.sampling.sample import Paths, window_rng
 
 #: (log moves of the past year, paths, horizon, random numbers) -> log moves (paths, horizon)
 Futures = Callable[[Floats, int, int, np.random.Generator], Floats]

@@ -19,9 +19,13 @@ from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
-from stockllm.forecaster.baselines import ewma_walk
 from stockllm.forecaster.calibrate import Trial, calibrate, fit
-from stockllm.forecaster.calibration import (
+from stockllm.forecaster.cases import Request
+from stockllm.forecaster.encoding.windows import open_window
+from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.models.registry import ModelRef, weights_hash
+from stockllm.forecaster.sampling.baselines import ewma_walk
+from stockllm.forecaster.sampling.calibration import (
     CALIBRATION_FILE,
     Calibration,
     hash_with,
@@ -29,13 +33,9 @@ from stockllm.forecaster.calibration import (
     read_calibration,
     widened,
 )
-from stockllm.forecaster.cases import Request
-from stockllm.forecaster.cutoffs import cutoff
-from stockllm.forecaster.encoding.windows import open_window
-from stockllm.forecaster.evaluate import failures
-from stockllm.forecaster.models.registry import ModelRef, weights_hash
-from stockllm.forecaster.sample import Paths
-from stockllm.forecaster.samplers import sampler_for
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.sample import Paths
+from stockllm.forecaster.sampling.samplers import sampler_for
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 

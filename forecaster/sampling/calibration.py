@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.sampling.sample import Paths
 from stockllm.market.ticks import limits, round_to_tick
 
 CALIBRATION_FILE = "calibration.json"

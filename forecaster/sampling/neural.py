@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import Series
-from stockllm.forecaster.baselines import Floats, walk_to
 from stockllm.forecaster.encoding.codec import STEPS_PER_SIGMA, VOLUME_MIDDLE, WARM_UP, Encoded, encode
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.sample import Paths, window_rng
+from stockllm.forecaster.sampling.baselines import Floats, walk_to
+from stockllm.forecaster.sampling.sample import Paths, window_rng
 
 if TYPE_CHECKING:
     import torch

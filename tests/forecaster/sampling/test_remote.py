@@ -18,14 +18,14 @@ from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
-from stockllm.forecaster.cutoffs import cutoff
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluate import failures
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models import endpoint
 from stockllm.forecaster.models.endpoint import Endpoint
 from stockllm.forecaster.models.registry import resolve_model, weights_hash
-from stockllm.forecaster.remote import RemoteSampler
+from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.sampling.remote import RemoteSampler
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 

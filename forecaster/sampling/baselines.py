@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stockllm.forecaster.encoding.codec import STEPS_PER_SIGMA, VOLUME_MIDDLE, PathState, encode, origin_state
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.sample import Paths, window_rng
+from stockllm.forecaster.sampling.sample import Paths, window_rng
 
 #: What ``ewma_walk`` computes; the ledger freezes a digest of it.
 FORMULA = "random walk, EWMA volatility, decay 0.94"

@@ -29,10 +29,10 @@ from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import prompt_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.free import answers, log_likelihoods
 from stockllm.forecaster.models.registry import ModelRef, base_model_dir, load_model
-from stockllm.forecaster.remote import Chat
-from stockllm.forecaster.sample import sample
+from stockllm.forecaster.sampling.free import answers, log_likelihoods
+from stockllm.forecaster.sampling.remote import Chat
+from stockllm.forecaster.sampling.sample import sample
 
 pytest.importorskip("openai", reason="transformers serve needs the extra stockllm[serve]")
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockllm.data.records import Series
-from stockllm.forecaster import classical
-from stockllm.forecaster.baselines import ewma_walk, walk_to
-from stockllm.forecaster.classical import CLASSICAL, past_moves
 from stockllm.forecaster.encoding.codec import encode
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluate import failures
-from stockllm.forecaster.sample import Paths
+from stockllm.forecaster.sampling import classical
+from stockllm.forecaster.sampling.baselines import ewma_walk, walk_to
+from stockllm.forecaster.sampling.classical import CLASSICAL, past_moves
+from stockllm.forecaster.sampling.sample import Paths
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
 

@@ -21,13 +21,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.calibration import Calibration, hash_with, pooled, read_calibration, widened
 from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
 from stockllm.forecaster.models.registry import LoadedModel, ModelRef, load_model
+from stockllm.forecaster.sampling.calibration import Calibration, hash_with, pooled, read_calibration, widened
 
 if TYPE_CHECKING:
     from stockllm.forecaster.encoding.windows import Window
-    from stockllm.forecaster.sample import Paths
+    from stockllm.forecaster.sampling.sample import Paths
 
 #: All series as they were known on the evening of a day; only the networks ask for them.
 Market = Callable[[date], Sequence[Series]]
@@ -79,7 +79,7 @@ class LlamaSampler:
     def sample(
         self, windows: Sequence[Window], *, paths: int, seed: int, progress: Progress = _silent
     ) -> list[Paths]:
-        from stockllm.forecaster.sample import sample
+        from stockllm.forecaster.sampling.sample import sample
 
         calibration = self.calibration
         naive = calibration.naive_paths(paths) if calibration is not None else 0
@@ -99,7 +99,7 @@ class LlamaSampler:
         made = [widened(mine, close, calibration.widths) for mine, close in zip(drawn, closes, strict=True)]
         if not naive:
             return made
-        from stockllm.forecaster.baselines import ewma_walk
+        from stockllm.forecaster.sampling.baselines import ewma_walk
 
         walks = ewma_walk(windows, paths=naive, seed=seed)
         return [pooled(mine, walk) for mine, walk in zip(made, walks, strict=True)]
@@ -145,7 +145,7 @@ def sampler_for(
     :raises NotEnoughHistory: a network without enough days to train on.
     """
     if ref.server is not None:
-        from stockllm.forecaster.remote import RemoteSampler
+        from stockllm.forecaster.sampling.remote import RemoteSampler
 
         return RemoteSampler(ref.server, prompt)
     if ref.base is not None:
@@ -153,14 +153,14 @@ def sampler_for(
         use = read_calibration(ref.base) if calibrated and prompt == "compact" else None
         return LlamaSampler(loaded, prompt, _fields(loaded), use)
     if ref.name in ("lstm", "cnn"):
-        from stockllm.forecaster.neural import NeuralSampler
+        from stockllm.forecaster.sampling.neural import NeuralSampler
 
         return NeuralSampler.on(ref.name, market(until), until)
-    from stockllm.forecaster.baselines import FORMULA, ewma_walk
+    from stockllm.forecaster.sampling.baselines import FORMULA, ewma_walk
 
     if ref.name == "ewma":
         return WalkSampler(FORMULA, ewma_walk)
-    from stockllm.forecaster.classical import CLASSICAL
+    from stockllm.forecaster.sampling.classical import CLASSICAL
 
     return WalkSampler(*CLASSICAL[ref.name])
 

@@ -24,7 +24,7 @@ from stockllm.forecaster.encoding.answers import Answer, NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import Message, prompt_messages
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.models.endpoint import Endpoint, Turned, ask, not_understood, together
-from stockllm.forecaster.sample import TOKENS_A_DAY, Paths, window_rng
+from stockllm.forecaster.sampling.sample import TOKENS_A_DAY, Paths, window_rng
 
 #: Answers asked for in one request, where the server gives several.
 AT_ONCE = 32
