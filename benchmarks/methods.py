@@ -124,7 +124,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
     from stockllm.forecaster.models.cards import read_card
-    from stockllm.forecaster.train import TrainOptions, train
+    from stockllm.forecaster.training.train import TrainOptions, train
 
     (method,) = asked.methods
     base = asked.base or "llama"

@@ -90,12 +90,12 @@ def lines() -> list[Line]:
 
 def prepared() -> tuple[Any, dict[str, list[Any]]]:
     """The embedded model with a fresh adapter, and the same windows in both texts."""
-    from stockllm.forecaster import examples
     from stockllm.forecaster.encoding.prompts import training_messages
     from stockllm.forecaster.encoding.windows import DEFAULT_TASKS
     from stockllm.forecaster.models.engines import load
     from stockllm.forecaster.models.methods import LoraOptions
     from stockllm.forecaster.models.registry import base_model_dir
+    from stockllm.forecaster.training import examples
 
     longest = 8192
     loaded = load("peft", base_model_dir(), LoraOptions(16, 8, 0.0, 1, longest))
@@ -129,8 +129,8 @@ def train(
     """Train that many steps; ``plain`` cuts them into equal batches in a random order."""
     import numpy as np
 
-    from stockllm.forecaster import trainer
-    from stockllm.forecaster.options import TrainOptions
+    from stockllm.forecaster.training import trainer
+    from stockllm.forecaster.training.options import TrainOptions
 
     options = TrainOptions(
         codes=("2330",),

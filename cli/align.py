@@ -12,7 +12,7 @@ from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
     from stockllm.forecaster.align import Aligned
-    from stockllm.forecaster.progress import TrainEvent
+    from stockllm.forecaster.training.progress import TrainEvent
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +61,7 @@ def align(
     """Align a model with the ledger's scored forecasts; off unless asked for, and no promise to help."""
     from stockllm.forecaster.align import align as run
     from stockllm.forecaster.align_options import AlignOptions
-    from stockllm.forecaster.progress import Terminal
+    from stockllm.forecaster.training.progress import Terminal
 
     style = arguments.style(prompt)
     period = _period(evaluate) if evaluate else None

@@ -59,7 +59,7 @@ def train(
     from stockllm.cli.windows import chosen
     from stockllm.forecaster.closes_train import ClosesOptions
     from stockllm.forecaster.closes_train import train as tune
-    from stockllm.forecaster.progress import Terminal
+    from stockllm.forecaster.training.progress import Terminal
 
     day = arguments.day(until) if until else None
     store, settings = open_store()

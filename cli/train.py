@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.forecaster.models.registry import AdapterInfo
-    from stockllm.forecaster.options import TrainOptions
-    from stockllm.forecaster.progress import TrainEvent
+    from stockllm.forecaster.training.options import TrainOptions
+    from stockllm.forecaster.training.progress import TrainEvent
     from stockllm.market.companies import Company
 
 
@@ -130,12 +130,12 @@ def train(
     _train: bool = typer.Option(False, "--train", help="Does nothing: this command trains."),
 ) -> None:
     """Tune a model on stocks; the same command again goes on where a stopped one ended."""
-    from stockllm.forecaster import options as flags
     from stockllm.forecaster.encoding.prompts import parse_fields
     from stockllm.forecaster.encoding.windows import parse_tasks
-    from stockllm.forecaster.progress import Terminal
-    from stockllm.forecaster.train import resume as go_on
-    from stockllm.forecaster.train import train as fine_tune
+    from stockllm.forecaster.training import options as flags
+    from stockllm.forecaster.training.progress import Terminal
+    from stockllm.forecaster.training.train import resume as go_on
+    from stockllm.forecaster.training.train import train as fine_tune
 
     with _store(data_dir) as (store, settings), Terminal(language=settings.language) as terminal:
         language = settings.language
@@ -202,8 +202,8 @@ def _companies(
 ) -> list[Company]:
     """The companies of the list and those chosen, each once; the chosen ones are printed."""
     from stockllm.collectors.company_list import resolve_company_list
-    from stockllm.forecaster.choose import choose_stocks
-    from stockllm.forecaster.train import split_of
+    from stockllm.forecaster.training.choose import choose_stocks
+    from stockllm.forecaster.training.train import split_of
 
     found: dict[str, Company] = {}
     if company_list is not None:

@@ -32,11 +32,11 @@ from stockllm.forecaster.align_models import (
 from stockllm.forecaster.align_options import AlignOptions
 from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, later, pairs
 from stockllm.forecaster.encoding.prompts import Example, prompt_messages
-from stockllm.forecaster.examples import measure_with
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, resolve_model, weights_hash
-from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
+from stockllm.forecaster.training.examples import measure_with
+from stockllm.forecaster.training.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from stockllm.forecaster.models.engines import quiet_imports, recomputes
-from stockllm.forecaster.progress import TrainEvent
+from stockllm.forecaster.training.progress import TrainEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.align_options import AlignOptions
     from stockllm.forecaster.align_outcomes import Pair
     from stockllm.forecaster.models.engines import Loaded
-    from stockllm.forecaster.progress import StopRequest
+    from stockllm.forecaster.training.progress import StopRequest
 
 #: A reward function of TRL: it is given the columns of the questions and gives a number an answer.
 Reward = Any

@@ -33,8 +33,8 @@ from stockllm.forecaster.models import presets
 from stockllm.forecaster.models.cards import versions
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports, reach
 from stockllm.forecaster.models.registry import ModelRef, resolve_model, weights_hash
-from stockllm.forecaster.progress import StopRequest, TrainEvent
 from stockllm.forecaster.sampling.cutoffs import cutoff
+from stockllm.forecaster.training.progress import StopRequest, TrainEvent
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store

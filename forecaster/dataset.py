@@ -328,8 +328,8 @@ def _cost(splits: dict[str, cards.SplitCard], request: DatasetRequest) -> dict[s
 def _measure(name: str) -> tuple[Callable[[Example], int], str]:
     """What counts an example's tokens, and what it is called in the card."""
     from stockllm.data.errors import ModelUnavailable
-    from stockllm.forecaster.examples import measure_with
     from stockllm.forecaster.models.engines import ensure_chat, prepare_imports, quiet_imports
+    from stockllm.forecaster.training.examples import measure_with
 
     prepare_imports()
     with quiet_imports():

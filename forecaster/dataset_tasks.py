@@ -21,7 +21,7 @@ from stockllm.forecaster.dataset_figures import aftermath, market_moves
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.prompts import Example, training_messages
 from stockllm.forecaster.encoding.windows import Task, window_at
-from stockllm.forecaster.examples import NEWS_COUNT, NEWS_DAYS
+from stockllm.forecaster.training.examples import NEWS_COUNT, NEWS_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,8 @@ from stockllm.forecaster.batches import Batches
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
-from stockllm.forecaster.progress import StopRequest
 from stockllm.forecaster.recipe import Recipe
+from stockllm.forecaster.training.progress import StopRequest
 
 if TYPE_CHECKING:
     import torch

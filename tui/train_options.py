@@ -90,7 +90,7 @@ def check(home: Home, values: Mapping[str, str]) -> Checked:
     """The form as it stands. UsageError or UnknownCompany with the sentence to show where it is wrong."""
     from stockllm.forecaster.encoding.prompts import parse_fields
     from stockllm.forecaster.encoding.windows import parse_tasks
-    from stockllm.forecaster.options import TrainOptions
+    from stockllm.forecaster.training.options import TrainOptions
 
     typed = {field: values.get(field.name, "").strip() for field in FIELDS}
     given: dict[str, Any] = {field.name: _value(field, text) for field, text in typed.items() if text}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.forecaster.models.cards import Card
     from stockllm.forecaster.models.registry import AdapterInfo
-    from stockllm.forecaster.progress import TrainEvent
+    from stockllm.forecaster.training.progress import TrainEvent
     from stockllm.tui.text import Language
 
 #: As the run's last event has it; "killed": its process is gone and it never said how it ended.
@@ -89,7 +89,7 @@ class Run:
 
 def load_runs(home: Home) -> tuple[Run, ...]:
     """All runs of the home, those at work first, then the newest."""
-    from stockllm.forecaster.progress import PROGRESS_FILE, runs_folder
+    from stockllm.forecaster.training.progress import PROGRESS_FILE, runs_folder
 
     here = runs_folder(home)
     pids: dict[Path, tuple[int, datetime]] = {}
@@ -125,7 +125,7 @@ def _ours(here: Path, folder: Path) -> Path:
 
 
 def _begun(folder: Path) -> bytes:
-    from stockllm.forecaster.progress import PROGRESS_FILE
+    from stockllm.forecaster.training.progress import PROGRESS_FILE
 
     try:
         with (folder / PROGRESS_FILE).open("rb") as file:
@@ -135,8 +135,8 @@ def _begun(folder: Path) -> bytes:
 
 
 def _run(folder: Path, pid: int, started: datetime | None) -> Run:
-    from stockllm.forecaster.progress import ENDED, read_progress
-    from stockllm.forecaster.runs import Run as Folder
+    from stockllm.forecaster.training.progress import ENDED, read_progress
+    from stockllm.forecaster.training.runs import Run as Folder
 
     document = Folder(folder, folder.name).document()
     events = tuple(read_progress(folder))
@@ -237,7 +237,7 @@ def set_default(home: Home, model: str) -> None:
 
 def resume_arguments(home: Home, run: Run) -> list[str]:
     """The command line that goes on with a run."""
-    from stockllm.forecaster.progress import runs_folder
+    from stockllm.forecaster.training.progress import runs_folder
 
     if run.folder.parent == runs_folder(home):
         return ["train", "--resume", run.name]

@@ -13,11 +13,11 @@ import pytest
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import train as training
 from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task
 from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.models.registry import AdapterInfo, list_adapters
-from stockllm.forecaster.options import TrainOptions
+from stockllm.forecaster.training import train as training
+from stockllm.forecaster.training.options import TrainOptions
 
 Command = Callable[..., Any]
 

@@ -23,7 +23,7 @@ from stockllm.forecaster import closes
 from stockllm.forecaster.closes import answer, forecast, list_models, load, parse, question, signal
 from stockllm.forecaster.closes_evaluate import evaluate
 from stockllm.forecaster.closes_train import ClosesOptions, train
-from stockllm.forecaster.progress import TrainEvent
+from stockllm.forecaster.training.progress import TrainEvent
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

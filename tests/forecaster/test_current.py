@@ -14,7 +14,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.progress import ProgressLog, TrainEvent, read_progress
+from stockllm.forecaster.training.progress import ProgressLog, TrainEvent, read_progress
 
 LAST = date(2025, 6, 30)
 

@@ -23,7 +23,7 @@ from stockllm.data.records import PathForecast
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
 from stockllm.forecaster.models.cards import Card, write_card
-from stockllm.forecaster.progress import ProgressLog, TrainEvent
+from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 from stockllm.tui.app import StockApp
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -23,7 +23,7 @@ from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.forecaster.models.cards import Card, write_card
-from stockllm.forecaster.progress import ProgressLog, TrainEvent
+from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 from stockllm.tui import training_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.ask_screen import ConfirmScreen

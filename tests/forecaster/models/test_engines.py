@@ -17,12 +17,12 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.tokenizer import CHAT_TEMPLATE, PADDING
 from stockllm.forecaster.encoding.windows import Task
-from stockllm.forecaster.examples import Row
 from stockllm.forecaster.models import engines
 from stockllm.forecaster.models.engines import choose_engine, ensure_chat, load, optimiser
 from stockllm.forecaster.models.methods import LoraOptions
-from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.sft import trainer_class
+from stockllm.forecaster.training.examples import Row
+from stockllm.forecaster.training.options import TrainOptions
+from stockllm.forecaster.training.sft import trainer_class
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -165,7 +165,7 @@ def rows(tiny_model: Path, answers: tuple[int, ...] = (1, 2, 3)) -> list[Row]:
 
 @pytest.fixture
 def built(tiny_model: Path, tmp_path: Path) -> Any:
-    from stockllm.forecaster import trainer
+    from stockllm.forecaster.training import trainer
 
     loaded = load("peft", tiny_model, LORA)
     options = TrainOptions(codes=("2330",), batch_size=3, gradient_accumulation_steps=1, report_to="none")
@@ -197,7 +197,7 @@ def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
 ) -> None:
     import torch
 
-    from stockllm.forecaster import trainer
+    from stockllm.forecaster.training import trainer
 
     # In float32, where two ways to add the same numbers hardly differ.
     monkeypatch.setattr(trainer, "_half", lambda _: (False, ""))
@@ -229,8 +229,8 @@ def test_how_a_step_is_cut_into_batches_changes_nothing_that_is_learned(
 
 
 def test_speed_counts_what_was_read_and_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stockllm.forecaster import trainer
-    from stockllm.forecaster.progress import StopRequest, TrainEvent
+    from stockllm.forecaster.training import trainer
+    from stockllm.forecaster.training.progress import StopRequest, TrainEvent
 
     now = [100.0]
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -273,7 +273,7 @@ def test_a_cpu_computes_in_bfloat16_only_where_it_multiplies_in_it(
 ) -> None:
     import torch
 
-    from stockllm.forecaster import trainer
+    from stockllm.forecaster.training import trainer
 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
@@ -320,7 +320,7 @@ def test_the_loss_on_a_cpu_is_the_models_own(built: Any) -> None:
 
 
 def test_an_example_that_was_lost_or_cut_is_said(tiny_model: Path) -> None:
-    from stockllm.forecaster.trainer import check
+    from stockllm.forecaster.training.trainer import check
 
     (row, *_) = rows(tiny_model)
     whole = list(range(row.tokens))
@@ -381,7 +381,7 @@ def test_each_engine_loads_what_the_other_made(filled_home: Home, tiny_model: Pa
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from stockllm.forecaster.train import train
+    from stockllm.forecaster.training.train import train
 
     options = TrainOptions(
         codes=("2330",),

@@ -25,9 +25,9 @@ from stockllm.forecaster.models import engines, methods
 from stockllm.forecaster.models.cards import read_card
 from stockllm.forecaster.models.methods import LoraOptions
 from stockllm.forecaster.models.registry import list_adapters, load_model, resolve_model, weights_hash
-from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.progress import TrainEvent
-from stockllm.forecaster.train import resume, train
+from stockllm.forecaster.training.options import TrainOptions
+from stockllm.forecaster.training.progress import TrainEvent
+from stockllm.forecaster.training.train import resume, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -13,15 +13,15 @@ import pytest
 from stockllm.data.errors import TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import trainer
 from stockllm.forecaster.encoding.windows import Task
 from stockllm.forecaster.models import presets
 from stockllm.forecaster.models.cards import read_card
 from stockllm.forecaster.models.presets import OutOfMemory, by_memory, smaller, watched, watched_alone
-from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.patience import Patience
-from stockllm.forecaster.progress import TrainEvent, runs_folder
-from stockllm.forecaster.train import resume, train
+from stockllm.forecaster.training import trainer
+from stockllm.forecaster.training.options import TrainOptions
+from stockllm.forecaster.training.patience import Patience
+from stockllm.forecaster.training.progress import TrainEvent, runs_folder
+from stockllm.forecaster.training.train import resume, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -296,8 +296,8 @@ def test_the_servers_word_is_part_of_the_identity(server: OpenAIStandIn) -> None
 
 
 def test_nothing_is_trained_on_a_server(filled_home: Home, server: OpenAIStandIn) -> None:
-    from stockllm.forecaster.options import TrainOptions
-    from stockllm.forecaster.train import train
+    from stockllm.forecaster.training.options import TrainOptions
+    from stockllm.forecaster.training.train import train
 
     options = TrainOptions(codes=("2330",), model_name=server.model, engine="peft")
     with Store.open(filled_home) as store, pytest.raises(UsageError, match="no base model to train on"):

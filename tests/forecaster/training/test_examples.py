@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import Article, Series
-from stockllm.forecaster import examples
 from stockllm.forecaster.encoding.prompts import Example
 from stockllm.forecaster.encoding.windows import Task, Window
+from stockllm.forecaster.training import examples
 from stockllm.market.companies import resolve
 
 TASKS = (Task(1, 1), Task(20, 5))

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.data.errors import StockllmError
-from stockllm.forecaster.examples import batches
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.engines import Loaded, optimiser, quiet_imports, recomputes
-from stockllm.forecaster.patience import no_validation
-from stockllm.forecaster.progress import TrainEvent
-from stockllm.forecaster.sft import trainer_class
+from stockllm.forecaster.training.examples import batches
+from stockllm.forecaster.training.patience import no_validation
+from stockllm.forecaster.training.progress import TrainEvent
+from stockllm.forecaster.training.sft import trainer_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from stockllm.data.sentences import Sentence
-    from stockllm.forecaster.examples import Row
-    from stockllm.forecaster.options import TrainOptions
-    from stockllm.forecaster.progress import StopRequest
+    from stockllm.forecaster.training.examples import Row
+    from stockllm.forecaster.training.options import TrainOptions
+    from stockllm.forecaster.training.progress import StopRequest
 
 IGNORED = -100
 

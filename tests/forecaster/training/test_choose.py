@@ -12,8 +12,8 @@ from stockllm.data.errors import UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
-from stockllm.forecaster.choose import choose_stocks
 from stockllm.forecaster.four_points import buy_or_sell
+from stockllm.forecaster.training.choose import choose_stocks
 
 BUYS = ("2301", "2303", "2308", "2317", "2324", "2330")
 SELLS = ("2353", "2356", "2357")

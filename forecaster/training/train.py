@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import runs
 from stockllm.forecaster.encoding.windows import Split, Task, require_history
 from stockllm.forecaster.models import cards, methods
 from stockllm.forecaster.models.engines import (
@@ -39,11 +38,12 @@ from stockllm.forecaster.models.registry import (
     resolve_model,
     weights_hash,
 )
-from stockllm.forecaster.options import TrainOptions
-from stockllm.forecaster.patience import Patience, no_validation
-from stockllm.forecaster.plan import Plan, begun, draw
-from stockllm.forecaster.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
-from stockllm.forecaster.runs import Run
+from stockllm.forecaster.training import runs
+from stockllm.forecaster.training.options import TrainOptions
+from stockllm.forecaster.training.patience import Patience, no_validation
+from stockllm.forecaster.training.plan import Plan, begun, draw
+from stockllm.forecaster.training.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
+from stockllm.forecaster.training.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -297,7 +297,7 @@ def _fit(
 
     :raises KeyboardInterrupt: where the run was stopped before its last step.
     """
-    from stockllm.forecaster import trainer as sft
+    from stockllm.forecaster.training import trainer as sft
 
     for sentence in plan.sentences():
         tell(TrainEvent("preparing", steps=plan.steps, text=sentence, text_zh=sentence.zh))

@@ -18,13 +18,13 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import runs
 from stockllm.forecaster.encoding.windows import Task
 from stockllm.forecaster.models.cards import read_card
 from stockllm.forecaster.models.registry import list_adapters, weights_hash
-from stockllm.forecaster.progress import TrainEvent, read_progress, runs_folder
-from stockllm.forecaster.runs import Run
-from stockllm.forecaster.train import TrainOptions, resume, train
+from stockllm.forecaster.training import runs
+from stockllm.forecaster.training.progress import TrainEvent, read_progress, runs_folder
+from stockllm.forecaster.training.runs import Run
+from stockllm.forecaster.training.train import TrainOptions, resume, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stockllm.forecaster.progress import (
+from stockllm.forecaster.training.progress import (
     ProgressLog,
     StopRequest,
     Terminal,

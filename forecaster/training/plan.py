@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import examples
+from stockllm.forecaster.training import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from stockllm.forecaster.encoding.prompts import Example
     from stockllm.forecaster.encoding.windows import Split, Window
     from stockllm.forecaster.models.engines import Loaded
-    from stockllm.forecaster.options import TrainOptions
-    from stockllm.forecaster.runs import Run
+    from stockllm.forecaster.training.options import TrainOptions
+    from stockllm.forecaster.training.runs import Run
     from stockllm.market.companies import Company
 
     Sources = Sequence[tuple[Series, Company]]
