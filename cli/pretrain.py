@@ -45,9 +45,9 @@ def pretrain(
 
     from stockllm.data.paths import Home
     from stockllm.data.settings import spoken
-    from stockllm.forecaster.pretrain import pretrain as train
-    from stockllm.forecaster.pretrain import split_companies
-    from stockllm.forecaster.recipe import Recipe
+    from stockllm.forecaster.pretraining.pretrain import pretrain as train
+    from stockllm.forecaster.pretraining.pretrain import split_companies
+    from stockllm.forecaster.pretraining.recipe import Recipe
     from stockllm.forecaster.sampling.calibration import read_calibration
     from stockllm.market.companies import COMPANIES
 

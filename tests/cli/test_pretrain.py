@@ -14,8 +14,9 @@ from click.testing import Result
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import batches, calibrate, recipe
-from stockllm.forecaster import pretrain as training
+from stockllm.forecaster import calibrate
+from stockllm.forecaster.pretraining import batches, recipe
+from stockllm.forecaster.pretraining import pretrain as training
 
 Run = Callable[..., Result]
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.records import Series
-from stockllm.forecaster.batches import Batches
 from stockllm.forecaster.encoding.codec import BOUND, WARM_UP, encode
-from stockllm.forecaster.recipe import Recipe
-from stockllm.forecaster.transplant import LEAD, Factor, Host, ordinals
+from stockllm.forecaster.pretraining.batches import Batches
+from stockllm.forecaster.pretraining.recipe import Recipe
+from stockllm.forecaster.pretraining.transplant import LEAD, Factor, Host, ordinals
 
 Walk = Callable[..., Series]
 

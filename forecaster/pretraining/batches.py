@@ -17,12 +17,12 @@ from stockllm.forecaster.encoding.prompts import (
     training_messages,
 )
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.transplant import LEAD, Factor, Host
+from stockllm.forecaster.pretraining.transplant import LEAD, Factor, Host
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stockllm.forecaster.recipe import Recipe
+    from stockllm.forecaster.pretraining.recipe import Recipe
 
 #: Days a company must have to be trained on.
 SHORTEST = 60

@@ -20,12 +20,12 @@ import numpy as np
 
 from stockllm.data.errors import TrainingStopped, UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.base_card import base_card
-from stockllm.forecaster.batches import Batches
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
-from stockllm.forecaster.recipe import Recipe
+from stockllm.forecaster.pretraining.batches import Batches
+from stockllm.forecaster.pretraining.card import base_card
+from stockllm.forecaster.pretraining.recipe import Recipe
 from stockllm.forecaster.training.progress import StopRequest
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.batches import Batches, mirrored
 from stockllm.forecaster.encoding.codec import WARM_UP, encode
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM, compact_line
 from stockllm.forecaster.models.registry import weights_hash
-from stockllm.forecaster.pretrain import drop_residuals, new_model, pretrain, split_companies
-from stockllm.forecaster.recipe import Recipe
+from stockllm.forecaster.pretraining.batches import Batches, mirrored
+from stockllm.forecaster.pretraining.pretrain import drop_residuals, new_model, pretrain, split_companies
+from stockllm.forecaster.pretraining.recipe import Recipe
 
 Walk = Callable[..., Series]
 TINY = Recipe(
