@@ -14,8 +14,8 @@ from stockllm.cli.output import banner, counter, emit_json, open_store, show, ta
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.closes import Forecast
-    from stockllm.forecaster.closes_evaluate import Figures
+    from stockllm.forecaster.closes.evaluate import Figures
+    from stockllm.forecaster.closes.text import Forecast
 
 _ACTIONS = {"buy": ("買進", "buy"), "sell": ("賣出", "sell"), "hold": ("觀望", "hold")}
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
@@ -57,8 +57,8 @@ def train(
 ) -> None:
     """Tune every weight of a model on closes; the same command again goes on where it was stopped."""
     from stockllm.cli.windows import chosen
-    from stockllm.forecaster.closes_train import ClosesOptions
-    from stockllm.forecaster.closes_train import train as tune
+    from stockllm.forecaster.closes.train import ClosesOptions
+    from stockllm.forecaster.closes.train import train as tune
     from stockllm.forecaster.training.progress import Terminal
 
     day = arguments.day(until) if until else None
@@ -108,7 +108,7 @@ def forecast(
     as_json: bool = _JSON,
 ) -> None:
     """Write the next closes of companies, and whether their mean lies above that of the last ones."""
-    from stockllm.forecaster import closes as recipe
+    from stockllm.forecaster.closes import text as recipe
     from stockllm.market.companies import display
 
     _check_paths(paths)
@@ -175,8 +175,8 @@ def evaluate(
 ) -> None:
     """MSE, RMSE and NRMSE of a model of closes on a past period, beside the last price."""
     from stockllm.cli.windows import chosen
-    from stockllm.forecaster import closes as recipe
-    from stockllm.forecaster import closes_evaluate
+    from stockllm.forecaster.closes import evaluate as closes_evaluate
+    from stockllm.forecaster.closes import text as recipe
 
     _check_paths(paths)
     if stride < 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.forecaster.closes import ClosesCard, ClosesModel, Forecast, forecast, signal
+from stockllm.forecaster.closes.text import ClosesCard, ClosesModel, Forecast, forecast, signal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,10 +19,10 @@ from stockllm.cli.main import app
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import closes
-from stockllm.forecaster.closes import answer, forecast, list_models, load, parse, question, signal
-from stockllm.forecaster.closes_evaluate import evaluate
-from stockllm.forecaster.closes_train import ClosesOptions, train
+from stockllm.forecaster.closes import text as closes
+from stockllm.forecaster.closes.evaluate import evaluate
+from stockllm.forecaster.closes.text import answer, forecast, list_models, load, parse, question, signal
+from stockllm.forecaster.closes.train import ClosesOptions, train
 from stockllm.forecaster.training.progress import TrainEvent
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -293,7 +293,7 @@ def test_the_command(store: Store, trained: closes.ClosesCard, monkeypatch: pyte
 
 
 def test_what_the_base_has_read_counts_as_read(tmp_path: Path) -> None:
-    from stockllm.forecaster.closes_train import _read_to
+    from stockllm.forecaster.closes.train import _read_to
     from stockllm.forecaster.models.registry import ModelRef
 
     base = ModelRef("base", tmp_path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
-from stockllm.forecaster.closes import (
+from stockllm.forecaster.closes.text import (
     FUTURE,
     PAST,
     ClosesCard,
