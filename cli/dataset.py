@@ -15,7 +15,7 @@ from stockllm.data.errors import ImportFailed, UsageError
 if TYPE_CHECKING:
     from datetime import date
 
-    from stockllm.forecaster.dataset_card import DatasetCard
+    from stockllm.forecaster.datasets.card import DatasetCard
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +66,10 @@ def build(
 ) -> None:
     """Write one JSONL a split and a card; ranges that overlap or touch within the horizon are refused."""
     from stockllm.cli.windows import chosen
-    from stockllm.forecaster.dataset import DatasetRequest
-    from stockllm.forecaster.dataset import build as write
-    from stockllm.forecaster.dataset_formats import layout_named
-    from stockllm.forecaster.dataset_tasks import kind_named
+    from stockllm.forecaster.datasets.build import DatasetRequest
+    from stockllm.forecaster.datasets.build import build as write
+    from stockllm.forecaster.datasets.formats import layout_named
+    from stockllm.forecaster.datasets.tasks import kind_named
     from stockllm.forecaster.encoding.windows import parse_tasks
 
     kind, form, style = kind_named(task), layout_named(layout), arguments.style(prompt)
@@ -104,7 +104,7 @@ def check(
     layout: str = typer.Option(..., "--format", help="The layout it should have, as of build."),
 ) -> None:
     """Hold a file against the documented rules of its layout; exit 2 with the first line that breaks one."""
-    from stockllm.forecaster.dataset_formats import layout_named, refuse_faults
+    from stockllm.forecaster.datasets.formats import layout_named, refuse_faults
 
     form = layout_named(layout)
     try:
@@ -139,7 +139,7 @@ def _range(name: str, given: str) -> tuple[date, date]:
 
 
 def _show(card: DatasetCard, out: Path, language: str) -> None:
-    from stockllm.forecaster.dataset_card import cost_in_words
+    from stockllm.forecaster.datasets.card import cost_in_words
 
     banner(card.simulated, language)
     headers = text(

@@ -18,7 +18,7 @@ import numpy as np
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.data.store import Store
-from stockllm.forecaster.dataset_tasks import Place, Questions, kind_named
+from stockllm.forecaster.datasets.tasks import Place, Questions, kind_named
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.prompts import Example, Message, training_messages

@@ -19,10 +19,10 @@ from stockllm.data.errors import NotEnoughHistory, StoreError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Article
 from stockllm.data.store import Store
-from stockllm.forecaster import dataset_card
-from stockllm.forecaster.dataset import DatasetRequest, build, refuse_close
-from stockllm.forecaster.dataset_formats import LAYOUTS, chat_of, fault, row
-from stockllm.forecaster.dataset_tasks import KINDS, known_close
+from stockllm.forecaster.datasets import card as dataset_card
+from stockllm.forecaster.datasets.build import DatasetRequest, build, refuse_close
+from stockllm.forecaster.datasets.formats import LAYOUTS, chat_of, fault, row
+from stockllm.forecaster.datasets.tasks import KINDS, known_close
 from stockllm.forecaster.encoding.prompts import Example
 from stockllm.forecaster.encoding.windows import Task
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from stockllm.forecaster.dataset_tasks import Item
+    from stockllm.forecaster.datasets.tasks import Item
 
 CARD_FILE = "dataset_card.json"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stockllm.forecaster.dataset_answers import data_block, example, lots
-from stockllm.forecaster.dataset_figures import YEAR, figures
+from stockllm.forecaster.datasets.answers import data_block, example, lots
+from stockllm.forecaster.datasets.figures import YEAR, figures
 from stockllm.forecaster.encoding.prompts import price_text
 from stockllm.market.fees import COMMISSION_RATE, ROUND_TRIP_COST, SALES_TAX_RATE
 from stockllm.market.ticks import limits, table_of, tick

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from stockllm.forecaster.dataset_figures import SHARES_A_LOT, figures
+from stockllm.forecaster.datasets.figures import SHARES_A_LOT, figures
 from stockllm.forecaster.encoding.prompts import Example, price_text
 from stockllm.forecaster.four_points import four_points
 from stockllm.market.companies import display
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stockllm.data.records import Article, Series
-    from stockllm.forecaster.dataset_figures import Aftermath, Figures
+    from stockllm.forecaster.datasets.figures import Aftermath, Figures
     from stockllm.market.companies import Company
 
 _TAIPEI = ZoneInfo("Asia/Taipei")

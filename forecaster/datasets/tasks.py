@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import UsageError
-from stockllm.forecaster import dataset_answers as answers
 from stockllm.forecaster.closes import text as closes
-from stockllm.forecaster.dataset_concepts import TERMS, concept
-from stockllm.forecaster.dataset_figures import aftermath, market_moves
+from stockllm.forecaster.datasets import answers
+from stockllm.forecaster.datasets.concepts import TERMS, concept
+from stockllm.forecaster.datasets.figures import aftermath, market_moves
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.prompts import Example, training_messages
 from stockllm.forecaster.encoding.windows import Task, window_at

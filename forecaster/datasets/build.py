@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, StoreError, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster import dataset_card as cards
-from stockllm.forecaster.dataset_formats import OPENAI_LONGEST, Layout, refuse_faults, row
-from stockllm.forecaster.dataset_tasks import Item, Kind, Place, Questions
+from stockllm.forecaster.datasets import card as cards
+from stockllm.forecaster.datasets.formats import OPENAI_LONGEST, Layout, refuse_faults, row
+from stockllm.forecaster.datasets.tasks import Item, Kind, Place, Questions
 from stockllm.forecaster.models.registry import base_model_dir
 
 if TYPE_CHECKING:
