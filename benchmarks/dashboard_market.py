@@ -40,7 +40,7 @@ def codes_of(stocks: int) -> list[str]:
 
 def fill(root: Path, stocks: int, first: date) -> None:
     """Bars from ``first``, forecasts of past evenings with their scores, signals, news, refused rows."""
-    from stockllm.forecaster.scoring import score_due
+    from stockllm.forecaster.evaluation.scoring import score_due
 
     days = list(default_calendar().sessions(first, LAST))
     codes = codes_of(stocks)

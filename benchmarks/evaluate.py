@@ -40,8 +40,8 @@ def lines() -> list[Line]:
 
 def run(models: tuple[str, ...], companies: int | None = None) -> int:
     """Evaluate; the number of windows that each model forecast."""
-    from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.evaluate import evaluate
+    from stockllm.forecaster.evaluation.cases import Request
+    from stockllm.forecaster.evaluation.evaluate import evaluate
 
     with simulated_store(200) as store:
         codes = tuple(company.code for company in store.companies()[:companies])

@@ -171,8 +171,8 @@ def _fullest(store: Store, count: int) -> tuple[str, ...]:
 
 
 def _ratios(store: Store, codes: tuple[str, ...], model: str) -> dict[str, float]:
-    from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.evaluate import evaluate, summary
+    from stockllm.forecaster.evaluation.cases import Request
+    from stockllm.forecaster.evaluation.evaluate import evaluate, summary
 
     # Forced: these days the base has read, of other companies.
     request = Request(START, FINISH, (model,), codes, HORIZONS, PATHS, STRIDE, force=True)

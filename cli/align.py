@@ -100,7 +100,7 @@ def align(
         request: Any = None
         if period is not None:
             from stockllm.cli.windows import chosen
-            from stockllm.forecaster.cases import Request
+            from stockllm.forecaster.evaluation.cases import Request
 
             request = Request(
                 *period, ("",), chosen(store, wanted, ()), horizons, paths, stride, prompt=style

@@ -32,9 +32,9 @@ def calibrate(
 ) -> None:
     """Fit the widths of a base model's paths and its pool with the naive walk; written beside its weights."""
     from stockllm.cli.windows import Counter, chosen
-    from stockllm.forecaster.calibrate import HORIZONS
-    from stockllm.forecaster.calibrate import calibrate as fit
-    from stockllm.forecaster.cases import Request
+    from stockllm.forecaster.evaluation.calibrate import HORIZONS
+    from stockllm.forecaster.evaluation.calibrate import calibrate as fit
+    from stockllm.forecaster.evaluation.cases import Request
     from stockllm.forecaster.models.registry import resolve_model
 
     first, last = arguments.day(start), arguments.day(end)

@@ -12,7 +12,7 @@ from stockllm.cli.output import banner, emit_json, open_store, say, show, table,
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.evaluate import Evaluation
+    from stockllm.forecaster.evaluation.evaluate import Evaluation
 
 #: The embedded model and every baseline.
 EVERYTHING = "llama,last,drift,ewma,bootstrap,ets,arima,lstm,cnn"
@@ -63,9 +63,9 @@ def evaluate(
 ) -> None:
     """Forecast every evening of a past period with each model, and score them side by side."""
     from stockllm.cli.windows import Counter, chosen, warn_seen
-    from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.evaluate import document
-    from stockllm.forecaster.evaluate import evaluate as run
+    from stockllm.forecaster.evaluation.cases import Request
+    from stockllm.forecaster.evaluation.evaluate import document
+    from stockllm.forecaster.evaluation.evaluate import evaluate as run
 
     if report is not None and report.exists() and not report.is_dir():
         raise UsageError(
@@ -91,7 +91,7 @@ def evaluate(
     for name, seen in made.seen.items():
         warn_seen(name, seen, "its figures are marked as seen", "其成績標為「見過」", language)
     if report is not None:
-        from stockllm.forecaster.evaluate_report import write
+        from stockllm.forecaster.evaluation.report import write
 
         written = write(made, report)
         place = text(f"報告在 {written[-1]}", f"the report is in {written[-1]}", language)
@@ -104,7 +104,7 @@ def evaluate(
 
 
 def _show(made: Evaluation, facts: dict[str, Any], language: str) -> None:
-    from stockllm.forecaster.evaluate_report import cell
+    from stockllm.forecaster.evaluation.report import cell
 
     pick = 1 if language == "en" else 0
     period = facts["start"], facts["end"]

@@ -170,7 +170,7 @@ def _tell(sentences: list[Sentence], language: str) -> None:
 
 def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:
     from stockllm.forecaster.chart import draw
-    from stockllm.forecaster.scoring import record
+    from stockllm.forecaster.evaluation.scoring import record
 
     made = entry.forecast
     found = record(store, model=_model(made))

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def score(as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout.")) -> None:
     """Score every day of every forecast that has arrived; days already scored keep their scores."""
-    from stockllm.forecaster.scoring import record, score_due
+    from stockllm.forecaster.evaluation.scoring import record, score_due
 
     store, settings = open_store()
     language = settings.language
@@ -68,7 +68,7 @@ def show_record(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Show the record against the naive forecast in plain words, and the forecasts behind it."""
-    from stockllm.forecaster.scoring import record
+    from stockllm.forecaster.evaluation.scoring import record
 
     if limit < 1:
         raise UsageError(

@@ -12,7 +12,7 @@ from stockllm.cli.output import banner, counter, emit_json, open_store, say, sho
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.quality import Quality
+    from stockllm.forecaster.evaluation.quality import Quality
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +55,9 @@ def quality(
     from dataclasses import replace
 
     from stockllm.cli.windows import warn_seen
+    from stockllm.forecaster.evaluation.quality import Ask, document, measure
+    from stockllm.forecaster.evaluation.ratings import ROWS, write_sheet
     from stockllm.forecaster.models.registry import resolve_model
-    from stockllm.forecaster.quality import Ask, document, measure
-    from stockllm.forecaster.ratings import ROWS, write_sheet
 
     if language not in ("", "zh", "en"):
         raise UsageError(
@@ -149,7 +149,7 @@ def _number(value: float | None, form: str) -> str | None:
 def _ratings(paths: list[Path], as_json: bool) -> None:
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
-    from stockllm.forecaster.ratings import read_sheet, summary
+    from stockllm.forecaster.evaluation.ratings import read_sheet, summary
 
     language = Settings.load(Home.locate()).language
     facts = summary([read_sheet(path) for path in paths])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stockllm.data.errors import UsageError
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import prompt_messages
-from stockllm.forecaster.evaluate import document, evaluate
+from stockllm.forecaster.evaluation.evaluate import document, evaluate
 from stockllm.forecaster.models.registry import load_model, resolve_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from stockllm.data.store import Store
-    from stockllm.forecaster.cases import Request
     from stockllm.forecaster.encoding.windows import Window
+    from stockllm.forecaster.evaluation.cases import Request
 
 #: Windows that a model is asked about without a grammar, and answers to each.
 FREE_WINDOWS = 32

@@ -189,7 +189,7 @@ def forecasts(night: Night) -> Done:
 
 def scores(night: Night) -> Done:
     """The ledger's forecasts whose days have come, held against them."""
-    from stockllm.forecaster.scoring import score_due
+    from stockllm.forecaster.evaluation.scoring import score_due
 
     report = score_due(night.store, night.progress)
     return Done(

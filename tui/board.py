@@ -318,7 +318,7 @@ def record_of(store: Store, forecast: PathForecast) -> tuple[str, str]:
 @lru_cache(maxsize=16)
 def _sentences(home: Home, _file: int, _scores: int, model: str) -> tuple[str, str]:
     """A year's scores take a second to read: once for each model, until the store has new ones."""
-    from stockllm.forecaster.scoring import record
+    from stockllm.forecaster.evaluation.scoring import record
 
     with open_store(home) as store:
         found = record(store, model=model)

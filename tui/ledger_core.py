@@ -203,7 +203,7 @@ def _curves(
 
 def load_record(home: Home, code: str | None, model: str | None) -> tuple[str, str]:
     """The record against the naive forecast in words, Chinese and English, as the ledger's command has it."""
-    from stockllm.forecaster.scoring import record
+    from stockllm.forecaster.evaluation.scoring import record
 
     with open_store(home) as store:
         found = record(store, code, model)
@@ -237,7 +237,7 @@ def load_bands(home: Home, ids: Iterable[int]) -> dict[int, Band]:
 
 def score_now(home: Home) -> int:
     """Scores every day that has come; the number of days scored."""
-    from stockllm.forecaster.scoring import score_due
+    from stockllm.forecaster.evaluation.scoring import score_due
 
     with open_store(home) as store:
         return score_due(store).days

@@ -11,8 +11,8 @@ import pytest
 from stockllm.collectors.simulated import SimulatedMarket
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
+from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.forecaster.forecast import forecast
-from stockllm.forecaster.scoring import score_due
 
 Run = Callable[..., Any]
 QUICK = ("--method", "dpo", "--max-steps", "1", "--batch-size", "2", "--margin", "0.1")

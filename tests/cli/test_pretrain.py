@@ -14,7 +14,7 @@ from click.testing import Result
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import calibrate
+from stockllm.forecaster.evaluation import calibrate
 from stockllm.forecaster.pretraining import batches, recipe
 from stockllm.forecaster.pretraining import pretrain as training
 

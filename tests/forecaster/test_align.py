@@ -20,13 +20,13 @@ from stockllm.forecaster.align import align
 from stockllm.forecaster.align_evaluate import before_after
 from stockllm.forecaster.align_options import AlignOptions
 from stockllm.forecaster.align_outcomes import gather, pairs
-from stockllm.forecaster.cases import Request
-from stockllm.forecaster.evaluate import evaluate
+from stockllm.forecaster.evaluation.cases import Request
+from stockllm.forecaster.evaluation.evaluate import evaluate
+from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.registry import base_model_dir, list_adapters, resolve_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
-from stockllm.forecaster.scoring import score_due
 
 CODES = ("2330", "2317")
 

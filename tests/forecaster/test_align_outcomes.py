@@ -15,7 +15,6 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
-from stockllm.forecaster import metrics
 from stockllm.forecaster.align_options import AlignOptions
 from stockllm.forecaster.align_outcomes import (
     Outcomes,
@@ -28,9 +27,10 @@ from stockllm.forecaster.align_outcomes import (
 )
 from stockllm.forecaster.align_reward import NO_CANDLES, OutcomeReward
 from stockllm.forecaster.encoding.answers import Reader
+from stockllm.forecaster.evaluation import metrics
+from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models.registry import resolve_model
-from stockllm.forecaster.scoring import score_due
 
 CODES = ("2330", "2317")
 OPTIONS = AlignOptions("dpo", model="ewma")

@@ -23,7 +23,8 @@ from stockllm.collectors import http, stock_month
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
-from stockllm.forecaster import forecast, scoring  # noqa: F401
+from stockllm.forecaster import forecast  # noqa: F401
+from stockllm.forecaster.evaluation import scoring  # noqa: F401
 from stockllm.nightly.refresh import refresh
 from stockllm.trading import signals  # noqa: F401
 

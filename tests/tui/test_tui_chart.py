@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from stockllm.data.paths import Home
 from stockllm.data.records import Article, Bar, PathForecast, Series
 from stockllm.data.store import Store
-from stockllm.forecaster.scoring import score_due
+from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.forecast_line import ForecastLine

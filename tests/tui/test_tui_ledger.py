@@ -20,7 +20,7 @@ from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast
 from stockllm.data.store import Store
-from stockllm.forecaster.scoring import record, score_due
+from stockllm.forecaster.evaluation.scoring import record, score_due
 from stockllm.tui import ledger_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.curve import Curve, Plot, draw

@@ -15,7 +15,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
-from stockllm.forecaster.scoring import score_due
+from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.market.companies import Company
 from stockllm.tui.app import StockApp
 from stockllm.tui.ledger_detail import ForecastDetail, Said, SaidDay, load_said

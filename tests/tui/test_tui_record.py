@@ -12,7 +12,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
-from stockllm.forecaster.scoring import record
+from stockllm.forecaster.evaluation.scoring import record
 from stockllm.tui import board
 from stockllm.tui.app import StockApp
 from stockllm.tui.board import load_detail

@@ -12,7 +12,7 @@ from stockllm.data.records import PromptStyle, Series
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 

@@ -18,9 +18,9 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.cases import Request
 from stockllm.forecaster.encoding.windows import Task
-from stockllm.forecaster.evaluate import evaluate, summary
+from stockllm.forecaster.evaluation.cases import Request
+from stockllm.forecaster.evaluation.evaluate import evaluate, summary
 from stockllm.forecaster.models import engines, methods
 from stockllm.forecaster.models.cards import read_card
 from stockllm.forecaster.models.methods import LoraOptions

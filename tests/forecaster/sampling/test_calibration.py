@@ -19,10 +19,10 @@ from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
-from stockllm.forecaster.calibrate import Trial, calibrate, fit
-from stockllm.forecaster.cases import Request
 from stockllm.forecaster.encoding.windows import open_window
-from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.evaluation.calibrate import Trial, calibrate, fit
+from stockllm.forecaster.evaluation.cases import Request
+from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.forecaster.models.registry import ModelRef, weights_hash
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.calibration import (

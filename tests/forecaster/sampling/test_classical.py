@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stockllm.data.records import Series
 from stockllm.forecaster.encoding.codec import encode
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.forecaster.sampling import classical
 from stockllm.forecaster.sampling.baselines import ewma_walk, walk_to
 from stockllm.forecaster.sampling.classical import CLASSICAL, past_moves

@@ -13,7 +13,7 @@ import pytest
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.records import Series
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.forecaster.sampling import neural
 from stockllm.forecaster.sampling.neural import AHEAD, LOOK_BACK, Examples, NeuralSampler, gather, train
 from stockllm.market.calendar import default_calendar

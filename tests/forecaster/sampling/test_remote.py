@@ -19,7 +19,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Series
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.windows import Window, open_window
-from stockllm.forecaster.evaluate import failures
+from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models import endpoint
 from stockllm.forecaster.models.endpoint import Endpoint
@@ -241,8 +241,8 @@ def test_names_are_told_apart_by_host_path_and_model(filled_home: Home) -> None:
 
 
 def test_evaluation_treats_the_cutoff_as_unknown(store_with_server: tuple[Store, OpenAIStandIn]) -> None:
-    from stockllm.forecaster.cases import Request
-    from stockllm.forecaster.evaluate import document, evaluate
+    from stockllm.forecaster.evaluation.cases import Request
+    from stockllm.forecaster.evaluation.evaluate import document, evaluate
 
     store, server = store_with_server
     server.answer = lambda messages, seed: candles(messages, seed) if seed % 7 else "no"

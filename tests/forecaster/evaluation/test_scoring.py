@@ -15,11 +15,11 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast, Series
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
-from stockllm.forecaster import metrics, scoring
 from stockllm.forecaster.encoding.windows import open_window
+from stockllm.forecaster.evaluation import metrics, scoring
+from stockllm.forecaster.evaluation.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.cutoffs import Cutoff
-from stockllm.forecaster.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 Walk = Callable[..., Series]

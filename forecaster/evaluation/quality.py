@@ -23,11 +23,11 @@ from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.prompts import Example, Message, training_messages
 from stockllm.forecaster.encoding.windows import Task, Window, window_at
+from stockllm.forecaster.evaluation.text_measures import has_risk_note, numbers_in_context, percentiles
 from stockllm.forecaster.models.endpoint import Endpoint
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.sample import TOKENS_A_DAY
-from stockllm.forecaster.text_measures import has_risk_note, numbers_in_context, percentiles
 
 PRICES = "prices"
 TEXTS = ("market-analysis", "risk", "recommendation")

@@ -13,8 +13,8 @@ from standin.openai_api import OpenAIStandIn
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
+from stockllm.forecaster.evaluation.quality import TASKS, Ask, document, measure
 from stockllm.forecaster.models.registry import load_model, resolve_model
-from stockllm.forecaster.quality import TASKS, Ask, document, measure
 from stockllm.forecaster.sampling.free import log_likelihoods
 
 
@@ -102,7 +102,7 @@ def test_a_local_model_has_the_perplexity_of_its_likelihoods(store: Store, tiny_
 def test_only_days_after_the_cutoff_are_asked_about(
     store: Store, server: OpenAIStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stockllm.forecaster import quality
+    from stockllm.forecaster.evaluation import quality
     from stockllm.forecaster.sampling.cutoffs import Cutoff
 
     days = store.bars.series("2330").dates

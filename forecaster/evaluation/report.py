@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.data.errors import StockllmError
-from stockllm.forecaster import metrics
-from stockllm.forecaster.evaluate import Evaluation, best_baseline, document
+from stockllm.forecaster.evaluation import metrics
+from stockllm.forecaster.evaluation.evaluate import Evaluation, best_baseline, document
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

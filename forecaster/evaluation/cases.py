@@ -21,7 +21,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.limits import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
 from stockllm.forecaster.encoding.windows import Window, label, open_window
-from stockllm.forecaster.metrics import Floats
+from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.market.calendar import TradingCalendar
 from stockllm.market.companies import Company
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
 from stockllm.data.store import Store
-from stockllm.forecaster.cases import Cases, Request, gather
-from stockllm.forecaster.metrics import Floats, fair_crps
+from stockllm.forecaster.evaluation.cases import Cases, Request, gather
+from stockllm.forecaster.evaluation.metrics import Floats, fair_crps
 from stockllm.forecaster.models.registry import ModelRef, weights_hash
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.calibration import Calibration, widened

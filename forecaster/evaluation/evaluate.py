@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from stockllm.data.errors import UsageError
 from stockllm.data.records import Series
 from stockllm.data.store import Store
-from stockllm.forecaster import metrics
-from stockllm.forecaster.cases import Cases, Request, gather, trained_until
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.metrics import Floats
+from stockllm.forecaster.evaluation import metrics
+from stockllm.forecaster.evaluation.cases import Cases, Request, gather, trained_until
+from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, ModelRef, resolve_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.sample import Paths

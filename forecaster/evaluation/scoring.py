@@ -20,8 +20,8 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast, Series
 from stockllm.data.scores import Score, ScoredDay
 from stockllm.data.store import Store
-from stockllm.forecaster import metrics
 from stockllm.forecaster.encoding.windows import open_window
+from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash
 from stockllm.forecaster.sampling.baselines import Floats, ewma_walk
 from stockllm.forecaster.sampling.calibration import hash_with, read_calibration

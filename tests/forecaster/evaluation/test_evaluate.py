@@ -16,12 +16,12 @@ from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, StockllmErr
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, Series
 from stockllm.data.store import Store
-from stockllm.forecaster import evaluate as module
-from stockllm.forecaster import metrics
-from stockllm.forecaster.cases import Request, gather, trained_until
 from stockllm.forecaster.encoding.windows import open_window
-from stockllm.forecaster.evaluate import best_baseline, document, evaluate, failures, summary
-from stockllm.forecaster.evaluate_report import FIGURES, REPORT, markdown, write
+from stockllm.forecaster.evaluation import evaluate as module
+from stockllm.forecaster.evaluation import metrics
+from stockllm.forecaster.evaluation.cases import Request, gather, trained_until
+from stockllm.forecaster.evaluation.evaluate import best_baseline, document, evaluate, failures, summary
+from stockllm.forecaster.evaluation.report import FIGURES, REPORT, markdown, write
 from stockllm.forecaster.models.cards import CARD_FILE, Card
 from stockllm.forecaster.models.registry import BASELINES, ModelRef
 from stockllm.forecaster.sampling.baselines import ewma_walk

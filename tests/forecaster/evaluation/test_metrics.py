@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 from scipy import stats
 
-from stockllm.forecaster import metrics
+from stockllm.forecaster.evaluation import metrics
 
 numbers = st.floats(-0.5, 0.5).map(lambda x: round(x, 4))
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from stockllm.forecaster.text_measures import has_risk_note, numbers, numbers_in_context, percentiles
+from stockllm.forecaster.evaluation.text_measures import (
+    has_risk_note,
+    numbers,
+    numbers_in_context,
+    percentiles,
+)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from stockllm.data.errors import ImportFailed, StoreError, UsageError
-from stockllm.forecaster.metrics import Floats
-from stockllm.forecaster.quality import Quality
+from stockllm.forecaster.evaluation.metrics import Floats
+from stockllm.forecaster.evaluation.quality import Quality
 
 #: Rows of a sheet: enough to tell models apart, few enough to rate in an evening.
 ROWS = 100

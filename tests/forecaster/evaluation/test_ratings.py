@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from stockllm.data.errors import ImportFailed, StoreError, UsageError
-from stockllm.forecaster.quality import Ask, Quality, Sample
-from stockllm.forecaster.ratings import COLUMNS, krippendorff, read_sheet, summary, write_sheet
+from stockllm.forecaster.evaluation.quality import Ask, Quality, Sample
+from stockllm.forecaster.evaluation.ratings import COLUMNS, krippendorff, read_sheet, summary, write_sheet
 
 DAY = date(2026, 3, 31)
 
