@@ -11,7 +11,7 @@ from stockllm.cli.output import banner, emit_json, open_store, say, show, table,
 from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.align import Aligned
+    from stockllm.forecaster.alignment.align import Aligned
     from stockllm.forecaster.training.progress import TrainEvent
 
 
@@ -59,8 +59,8 @@ def align(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Align a model with the ledger's scored forecasts; off unless asked for, and no promise to help."""
-    from stockllm.forecaster.align import align as run
-    from stockllm.forecaster.align_options import AlignOptions
+    from stockllm.forecaster.alignment.align import align as run
+    from stockllm.forecaster.alignment.options import AlignOptions
     from stockllm.forecaster.training.progress import Terminal
 
     style = arguments.style(prompt)
@@ -118,7 +118,7 @@ def align(
         figures = None
         if request is not None:
             from stockllm.cli.windows import Counter
-            from stockllm.forecaster.align_evaluate import before_after
+            from stockllm.forecaster.alignment.evaluate import before_after
 
             scoring = text(
                 "以較晚的日子評分：之前與之後", "scoring before and after on later days", settings.language

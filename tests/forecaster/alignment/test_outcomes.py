@@ -15,8 +15,8 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
-from stockllm.forecaster.align_options import AlignOptions
-from stockllm.forecaster.align_outcomes import (
+from stockllm.forecaster.alignment.options import AlignOptions
+from stockllm.forecaster.alignment.outcomes import (
     Outcomes,
     contributions,
     distance,
@@ -25,7 +25,7 @@ from stockllm.forecaster.align_outcomes import (
     pairs,
     said,
 )
-from stockllm.forecaster.align_reward import NO_CANDLES, OutcomeReward
+from stockllm.forecaster.alignment.reward import NO_CANDLES, OutcomeReward
 from stockllm.forecaster.encoding.answers import Reader
 from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.evaluation.scoring import score_due

@@ -21,16 +21,16 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
-from stockllm.forecaster.align_evaluate import refuse_read
-from stockllm.forecaster.align_models import (
+from stockllm.forecaster.alignment.evaluate import refuse_read
+from stockllm.forecaster.alignment.models import (
     base_name,
     load_reward_model,
     policy_of,
     reward_card,
     rewards_folder,
 )
-from stockllm.forecaster.align_options import AlignOptions
-from stockllm.forecaster.align_outcomes import Outcomes, Pair, gather, later, pairs
+from stockllm.forecaster.alignment.options import AlignOptions
+from stockllm.forecaster.alignment.outcomes import Outcomes, Pair, gather, later, pairs
 from stockllm.forecaster.encoding.prompts import Example, prompt_messages
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
@@ -92,7 +92,7 @@ def align(
     :raises ModelUnavailable: a model that cannot be loaded.
     :raises TrainingStopped: on Ctrl-C or SIGTERM; nothing is kept.
     """
-    from stockllm.forecaster import align_trainers as trl
+    from stockllm.forecaster.alignment import trainers as trl
 
     prepare_imports()
     home = store.home.ensure()
@@ -191,7 +191,7 @@ def _name(options: AlignOptions, last: date) -> str:
 
 def _lesson(outcomes: Outcomes, options: AlignOptions, policy: Loaded) -> _Lesson:
     """The rows of the method, without those that are longer than ``max_seq_length``."""
-    from stockllm.forecaster.align_trainers import pair_rows
+    from stockllm.forecaster.alignment.trainers import pair_rows
 
     measure = measure_with(policy.tokenizer)
     lesson = _Lesson()
@@ -237,7 +237,7 @@ _SPARE = 4
 
 
 def _first(outcome: Any) -> Example:
-    from stockllm.forecaster.align_outcomes import said
+    from stockllm.forecaster.alignment.outcomes import said
 
     return said(outcome, 0)
 
@@ -257,7 +257,7 @@ def _reward(home: Home, outcomes: Outcomes, options: AlignOptions) -> Any:
     """GRPO's reward functions; None for the other methods."""
     if options.method != "grpo":
         return None
-    from stockllm.forecaster.align_reward import OutcomeReward
+    from stockllm.forecaster.alignment.reward import OutcomeReward
 
     if options.reward_model is None:
         return [OutcomeReward(outcomes.found, options.prompt)]

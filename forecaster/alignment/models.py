@@ -16,7 +16,7 @@ from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model, 
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.forecaster.align_options import AlignOptions
+    from stockllm.forecaster.alignment.options import AlignOptions
 
 
 def rewards_folder(home: Home) -> Path:

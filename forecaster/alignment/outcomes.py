@@ -35,7 +35,7 @@ from stockllm.forecaster.encoding.windows import Window, open_window
 if TYPE_CHECKING:
     from stockllm.data.ledger import LedgerRow
     from stockllm.data.store import Store
-    from stockllm.forecaster.align_options import AlignOptions
+    from stockllm.forecaster.alignment.options import AlignOptions
     from stockllm.forecaster.models.registry import ModelRef
 
 Floats = NDArray[np.float64]

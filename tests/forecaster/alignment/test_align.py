@@ -14,12 +14,12 @@ import pytest
 from stockllm.data.errors import ModelUnavailable, StockllmError, TrainingStopped, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster import align as module
-from stockllm.forecaster import align_trainers
-from stockllm.forecaster.align import align
-from stockllm.forecaster.align_evaluate import before_after
-from stockllm.forecaster.align_options import AlignOptions
-from stockllm.forecaster.align_outcomes import gather, pairs
+from stockllm.forecaster.alignment import align as module
+from stockllm.forecaster.alignment import trainers as align_trainers
+from stockllm.forecaster.alignment.align import align
+from stockllm.forecaster.alignment.evaluate import before_after
+from stockllm.forecaster.alignment.options import AlignOptions
+from stockllm.forecaster.alignment.outcomes import gather, pairs
 from stockllm.forecaster.evaluation.cases import Request
 from stockllm.forecaster.evaluation.evaluate import evaluate
 from stockllm.forecaster.evaluation.scoring import score_due
@@ -260,7 +260,7 @@ def test_a_name_is_taken_once(store: Store, tiny_model: Path) -> None:
 def test_a_model_tuned_in_full_is_refused_in_a_sentence(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stockllm.forecaster import align as recipe
+    from stockllm.forecaster.alignment import align as recipe
     from stockllm.forecaster.models.registry import ModelRef
 
     monkeypatch.setattr(recipe.cards, "read_card", lambda _folder: None)

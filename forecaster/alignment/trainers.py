@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from stockllm.forecaster.align_options import AlignOptions
-    from stockllm.forecaster.align_outcomes import Pair
+    from stockllm.forecaster.alignment.options import AlignOptions
+    from stockllm.forecaster.alignment.outcomes import Pair
     from stockllm.forecaster.models.engines import Loaded
     from stockllm.forecaster.training.progress import StopRequest
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockllm.forecaster.align_outcomes import contributions
+from stockllm.forecaster.alignment.outcomes import contributions
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stockllm.data.records import PromptStyle
-    from stockllm.forecaster.align_outcomes import Floats, Outcome
+    from stockllm.forecaster.alignment.outcomes import Floats, Outcome
 
 #: The reward of an answer that is no candles, in usual moves; lower still where a valid one is.
 NO_CANDLES = -5.0
