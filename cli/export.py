@@ -13,8 +13,8 @@ from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
-    from stockllm.forecaster.export import Exported
-    from stockllm.forecaster.export_facts import Kind
+    from stockllm.forecaster.exporting.export import Exported
+    from stockllm.forecaster.exporting.facts import Kind
     from stockllm.forecaster.models.registry import ModelRef
 
 
@@ -36,9 +36,9 @@ def export(
     """Write a model as a folder that plain transformers (--merged) or PEFT (--adapter) loads."""
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
-    from stockllm.forecaster.export import export as make
-    from stockllm.forecaster.hub import check_repo, need_token
-    from stockllm.forecaster.hub import push as send
+    from stockllm.forecaster.exporting.export import export as make
+    from stockllm.forecaster.exporting.hub import check_repo, need_token
+    from stockllm.forecaster.exporting.hub import push as send
     from stockllm.forecaster.models.registry import resolve_model
 
     if merged == adapter:
@@ -81,8 +81,8 @@ def _say(
 ) -> None:
     from dataclasses import asdict
 
-    from stockllm.forecaster.export_card import commands
-    from stockllm.forecaster.hub import token_of, where
+    from stockllm.forecaster.exporting.card import commands
+    from stockllm.forecaster.exporting.hub import token_of, where
 
     base = ref.base if isinstance(ref.base, Path) else ref.name
     lines = commands(made.facts, folder, base)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
-from stockllm.forecaster.export_facts import Facts, Kind
+from stockllm.forecaster.exporting.facts import Facts, Kind
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.models.engines import no_bars
@@ -149,7 +149,7 @@ def _called(ref: ModelRef) -> str:
 
 
 def _fill(folder: Path, ref: ModelRef, facts: Facts) -> None:
-    from stockllm.forecaster.export_card import readme
+    from stockllm.forecaster.exporting.card import readme
 
     whole = ref.adapter_dir if facts.method == methods.FULL else None
     if facts.kind == "adapter":

@@ -17,10 +17,10 @@ import pytest
 
 from stockllm.data.errors import ModelUnavailable, StoreError, UsageError
 from stockllm.data.paths import Home
-from stockllm.forecaster import export as exporting
-from stockllm.forecaster.export import EXPORT_FILE, describe, export
-from stockllm.forecaster.export_card import commands
-from stockllm.forecaster.export_facts import Kind
+from stockllm.forecaster.exporting import export as exporting
+from stockllm.forecaster.exporting.card import commands
+from stockllm.forecaster.exporting.export import EXPORT_FILE, describe, export
+from stockllm.forecaster.exporting.facts import Kind
 from stockllm.forecaster.models.cards import CARD_FILE, Card
 from stockllm.forecaster.models.registry import base_model_dir, resolve_model, weights_hash
 from stockllm.forecaster.sampling.cutoffs import cutoff, held_out

@@ -15,7 +15,7 @@ from stockllm.forecaster.models.endpoint import LOOPBACK
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from stockllm.forecaster.export import Exported
+    from stockllm.forecaster.exporting.export import Exported
 
 #: A mirror, as all tools of the hub read it.
 ENDPOINT = "HF_ENDPOINT"

@@ -9,7 +9,7 @@ from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTE
 from stockllm.forecaster.models.registry import EMBEDDED
 
 if TYPE_CHECKING:
-    from stockllm.forecaster.export_facts import Facts
+    from stockllm.forecaster.exporting.facts import Facts
 
 #: The address that the printed command lines serve at.
 HOST, PORT = "127.0.0.1", 8000
