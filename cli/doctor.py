@@ -215,7 +215,7 @@ def _width(key: Literal["cjk-width", "glyph-width"], word: Word) -> Finding:
 
 
 def _font(word: Word) -> Finding:
-    from stockllm.forecaster.lettering import lettering_for
+    from stockllm.forecaster.charts.lettering import lettering_for
     from stockllm.market.companies import COMPANIES
 
     lettering = lettering_for("zh", COMPANIES[0])

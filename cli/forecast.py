@@ -62,7 +62,7 @@ def forecast(
                 zh=f"--chart 只畫一家公司，而要求了 {len(codes)} 家：請指定一家。",
             )
         if chart is not None:
-            from stockllm.forecaster.chart import check_target
+            from stockllm.forecaster.charts.chart import check_target
 
             check_target(chart)  # before anything is sampled and frozen
         entries = _forecast(store, settings, codes, horizon, paths, model, style, seed, day)
@@ -169,7 +169,7 @@ def _tell(sentences: list[Sentence], language: str) -> None:
 
 
 def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:
-    from stockllm.forecaster.chart import draw
+    from stockllm.forecaster.charts.chart import draw
     from stockllm.forecaster.evaluation.scoring import record
 
     made = entry.forecast

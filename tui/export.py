@@ -93,7 +93,7 @@ def chart(
 
     Under a forecast the picture says how its model has done, as the screen does.
     """
-    from stockllm.forecaster.chart import draw
+    from stockllm.forecaster.charts.chart import draw
 
     record = None
     if view.forecast is not None:

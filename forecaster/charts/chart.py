@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.records import BAND_LEVELS
-from stockllm.forecaster.lettering import Lettering, Period, lettering_for
+from stockllm.forecaster.charts.lettering import Lettering, Period, lettering_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

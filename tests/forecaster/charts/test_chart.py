@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.records import PathForecast, Series
-from stockllm.forecaster import chart, lettering
-from stockllm.forecaster.chart import check_target, draw
+from stockllm.forecaster.charts import chart, lettering
+from stockllm.forecaster.charts.chart import check_target, draw
 from stockllm.market.companies import COMPANIES, Company
 
 TSMC = next(c for c in COMPANIES if c.code == "2330")
