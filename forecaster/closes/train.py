@@ -1,4 +1,4 @@
-"""Tunes every weight of a causal model on closes as plain text; see `closes`.
+"""Tunes every weight of a causal model on closes as plain text; see `closes.text`.
 
 Plain transformers, no chat template and no TRL: the loss is a language model's own, over the whole text. A
 run that was stopped goes on from its last checkpoint when the same command is given again.

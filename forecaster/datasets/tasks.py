@@ -238,7 +238,7 @@ def known_close(article: Article) -> date:
 
 
 def closes_example(past: Series, future: Series) -> Example:
-    """Past closes and the next ones, in the words of `closes`, as a chat."""
+    """Past closes and the next ones, in the words of `closes.text`, as a chat."""
     asked = closes.question(past.close.tolist(), len(future))
     return Example(
         [{"role": "system", "content": CLOSES_SYSTEM}, {"role": "user", "content": asked}],

@@ -1,6 +1,6 @@
 """A model as a folder that needs no stockllm: plain transformers loads it merged, PEFT as an adapter.
 
-The folder carries its weights, tokenizer, chat template and a card (`export_card.py`), and says to
+The folder carries its weights, tokenizer, chat template and a card (`card.py`), and says to
 whoever serves it to sample plainly, at temperature 1 from the whole vocabulary. It is written beside its
 place and renamed: it is whole or not there.
 """
