@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from stockllm.data.errors import StockllmError
 from stockllm.tui import portfolio_core as core
-from stockllm.tui.messages import AccountChecked, AccountOpened
+from stockllm.tui.portfolio_messages import AccountChecked, AccountOpened
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 

@@ -7,7 +7,6 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -24,6 +23,7 @@ from stockllm.tui import jobs
 from stockllm.tui.ascii import AsciiFilter, Charset
 from stockllm.tui.board import Forecaster, forecast_one
 from stockllm.tui.commands import offered
+from stockllm.tui.dashboard import Facts, Trouble
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.hosting import hosting
 from stockllm.tui.jobs import Job
@@ -35,11 +35,12 @@ from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
 from stockllm.tui.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
-from stockllm.tui.top_bar import TABS, Facts
+from stockllm.tui.top_bar import TABS
 from stockllm.tui.turns import KeysInTurn
 
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
+    from stockllm.tui.dashboard import Dashboard
 
 _TAIPEI = timezone(timedelta(hours=8))
 
@@ -55,15 +56,6 @@ log = logging.getLogger("stockllm.tui")
 def taipei_now() -> datetime:
     """The time in Taiwan, which has kept UTC+8 all year since 1980."""
     return datetime.now(_TAIPEI)
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that went wrong while the dashboard was open, as it was told in a toast."""
-
-    at: datetime
-    title: str
-    error: StockllmError
 
 
 class StockApp(KeysInTurn):
@@ -194,7 +186,7 @@ class StockApp(KeysInTurn):
     def action_palette(self) -> None:
         """Find a company, a tab or an action."""
         if isinstance(self.screen, TabScreen):
-            self.push_screen(Palette(self.language, offered(self, self.screen)), self._chosen)
+            self.push_screen(Palette(self.language, offered(self.market, self.screen)), self._chosen)
 
     async def _chosen(self, action: str | None) -> None:
         if action:
@@ -333,6 +325,13 @@ class StockApp(KeysInTurn):
         log.critical("the dashboard broke", exc_info=error)
         kind, path = type(error).__name__, str(self.home.logs / "tui.log")
         self.panic(t("toast.broke", self.language, kind=kind, log=path))
+
+
+if TYPE_CHECKING:
+
+    def _kept(app: StockApp) -> Dashboard:
+        """The tabs know the app by this alone; here mypy checks that it is so."""
+        return app
 
 
 def main(argv: Sequence[str] | None = None) -> None:

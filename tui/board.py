@@ -1,4 +1,4 @@
-"""What the dashboard shows, read from the store. Knows no screen; every function may run in a thread.
+"""What the Market tab shows, read from the store. Knows no screen; every function may run in a thread.
 
 Each call opens a store of its own and closes it, so that no two threads share one and a file that
 was replaced meanwhile is seen. Heavy imports wait until the first call: the dashboard paints before.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from stockllm.data.errors import StockllmError
 from stockllm.market.companies import Company
+from stockllm.tui.record import record_of
+from stockllm.tui.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
@@ -41,19 +42,6 @@ _HISTORY = 400
 
 #: Days looked back for the bar before a company's last; the longest holiday is eleven, halts are longer.
 _RECENT = timedelta(days=45)
-
-
-class NothingToShow(StockllmError):
-    """There is no store, or nothing in it: the dashboard shows how to begin."""
-
-    def __init__(self, reason: Literal["absent", "empty"], home: Home) -> None:
-        self.reason: Literal["absent", "empty"] = reason
-        self.path = str(home.store)
-        super().__init__(
-            f"The store {home.store} is {reason}: run `stockllm demo` or `stockllm import PATH`.",
-            zh=f"資料庫 {home.store} {'不存在' if reason == 'absent' else '是空的'}："
-            "請執行 `stockllm demo` 或 `stockllm import PATH`。",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +178,6 @@ class DataState:
         return {state.code: state for state in self.companies}
 
 
-def open_store(home: Home) -> Store:
-    """The store of ``home``. NothingToShow where it is absent, StoreError where it is damaged."""
-    from stockllm.data.store import Store
-
-    if not home.store.exists():
-        raise NothingToShow("absent", home)
-    return Store.open(home, create=False)
-
-
 def load_board(home: Home) -> Board:
     """The watchlist: the 41 and every other stock with bars, by code."""
     with open_store(home) as store:
@@ -307,22 +286,6 @@ def load_past(home: Home, id: int) -> Past:
         forecast = store.ledger.get(id)
         scores = [each.score for each in store.scores.list(forecast.code) if each.score.forecast == id]
     return Past(forecast, max(scores, key=lambda score: score.day, default=None))
-
-
-def record_of(store: Store, forecast: PathForecast) -> tuple[str, str]:
-    """The record of the model that made ``forecast``, as ``stockllm ledger show`` words it."""
-    model = forecast.model if forecast.adapter is None else f"{forecast.model}+{forecast.adapter}"
-    return _sentences(store.home, store.home.store.stat().st_ino, store.scores.count(), model)
-
-
-@lru_cache(maxsize=16)
-def _sentences(home: Home, _file: int, _scores: int, model: str) -> tuple[str, str]:
-    """A year's scores take a second to read: once for each model, until the store has new ones."""
-    from stockllm.forecaster.evaluation.scoring import record
-
-    with open_store(home) as store:
-        found = record(store, model=model)
-    return found.sentence_zh, found.sentence_en
 
 
 def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | None) -> bool:

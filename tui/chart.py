@@ -26,8 +26,8 @@ from stockllm.tui.text import Language, clip
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series
-    from stockllm.tui.app import StockApp
     from stockllm.tui.ascii import Charset
+    from stockllm.tui.dashboard import Dashboard
 
 #: Inks of the canvas, each with a component class of its own.
 INKS = (
@@ -298,7 +298,7 @@ class CandleChart(Widget):
     # Drawing
 
     def _lines(self) -> list[Strip]:
-        charset = cast("StockApp", self.app).charset
+        charset = cast("Dashboard", self.app).charset
         wanted = (
             (self.detail, self.past, self.language, self.size, charset),
             (self.spacing, self.period, self.span, self.back, self.cross),

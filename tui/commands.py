@@ -13,11 +13,11 @@ from stockllm.tui.theme import LOOKS
 from stockllm.tui.top_bar import TABS
 
 if TYPE_CHECKING:
-    from stockllm.tui.app import StockApp
+    from stockllm.tui.market_screen import MarketScreen
     from stockllm.tui.tab_screen import TabScreen
 
 
-def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
+def offered(market: MarketScreen, screen: TabScreen) -> list[Entry]:
     """All there is to do, seen from ``screen``: what can be done there first, companies last."""
     entries = [_action(key, screen.TAB) for key in TAB_KEYS[screen.TAB]]
     entries += [_action(key) for key in COMMON if key.name != "palette"]
@@ -28,7 +28,7 @@ def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
     entries += screen.entries()
     for tab in TABS:
         if tab != screen.TAB:
-            entries += _elsewhere(app, tab)
+            entries += _elsewhere(market, tab)
     entries += [
         Entry("palette.look", *TABLE[f"look.{look}"], f"app.look('{look}')", "", look) for look in LOOKS
     ]
@@ -36,7 +36,7 @@ def offered(app: StockApp, screen: TabScreen) -> list[Entry]:
         Entry("palette.look", *TABLE[f"charset.{charset}"], f"app.charset('{charset}')", "", charset)
         for charset in ("blocks", "ascii")
     ]
-    board = app.market.board
+    board = market.board
     return entries + (company_entries(row.company for row in board.rows) if board else [])
 
 
@@ -46,12 +46,12 @@ def _action(key: Key, tab: str = "") -> Entry:
     return Entry("palette.action", *TABLE[f"help.{key.name}"], key.action, key.shown, words)
 
 
-def _elsewhere(app: StockApp, tab: str) -> Iterator[Entry]:
+def _elsewhere(market: MarketScreen, tab: str) -> Iterator[Entry]:
     """What can be done on a tab that is not shown; it says whose it is."""
     # Where the focus is next is no matter for who is elsewhere.
     found = [_action(key, tab) for key in TAB_KEYS[tab] if key.action.startswith("screen.")]
-    if tab == app.market.TAB:
-        found += app.market.entries()
+    if tab == market.TAB:
+        found += market.entries()
     number = TABS.index(tab) + 1
     for entry in found:
         yield replace(

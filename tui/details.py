@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from stockllm.tui import board as core
 from stockllm.tui.board import Detail
+from stockllm.tui.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
@@ -64,10 +65,10 @@ class Details:
         try:
             there = os.stat(home.store)
         except OSError:
-            raise core.NothingToShow("absent", home) from None
+            raise NothingToShow("absent", home) from None
         if self._store is None or self._store.home != home or self._seen[:2] != (there.st_dev, there.st_ino):
             self._let_go()
-            self._store = core.open_store(home)
+            self._store = open_store(home)
         seen = (there.st_dev, there.st_ino, self._store.changes())
         if seen != self._seen:
             self._kept.clear()

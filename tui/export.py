@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StoreError
-from stockllm.tui.board import open_store, record_of
+from stockllm.tui.record import record_of
+from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from datetime import date

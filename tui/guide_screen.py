@@ -16,16 +16,16 @@ from textual.widgets import Static
 from stockllm.data.errors import StockllmError
 from stockllm.tui import jobs
 from stockllm.tui.ask_screen import AskScreen
-from stockllm.tui.board import NothingToShow
 from stockllm.tui.jobs import Job
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import Key, bindings
 from stockllm.tui.messages import LoadFailed, Started
+from stockllm.tui.store import NothingToShow
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
 if TYPE_CHECKING:
-    from stockllm.tui.app import StockApp
+    from stockllm.tui.dashboard import Dashboard
 
 KEYS = (
     Key("d", "d", "screen.demo", "guide_demo"),
@@ -55,9 +55,9 @@ class GuideScreen(Screen[bool]):
         self.set_reactive(GuideScreen.language, language)
 
     @property
-    def stock(self) -> StockApp:
-        """The app, as what it is."""
-        return cast("StockApp", self.app)
+    def stock(self) -> Dashboard:
+        """The app, as its tabs know it."""
+        return cast("Dashboard", self.app)
 
     def compose(self) -> ComposeResult:
         yield Static(id="guide")

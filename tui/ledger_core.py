@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from stockllm.market.companies import Company
 from stockllm.tui import export
-from stockllm.tui.board import open_store
+from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

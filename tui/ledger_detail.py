@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from stockllm.market.companies import Company, display
 from stockllm.tui import text
-from stockllm.tui.board import open_store
+from stockllm.tui.store import open_store
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language, pad
 

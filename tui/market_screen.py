@@ -18,35 +18,36 @@ from textual.worker import get_current_worker
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import board as core
-from stockllm.tui.board import Board, DataState, Forecaster, NothingToShow
+from stockllm.tui.board import Board, DataState, Forecaster
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.company_actions import CompanyActions
+from stockllm.tui.dashboard import Facts
 from stockllm.tui.data_panel import DataPanel
 from stockllm.tui.details import Details
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.keys import MARKET, Key, bindings
-from stockllm.tui.messages import (
+from stockllm.tui.market_messages import (
     BoardLoaded,
     DataStateLoaded,
     ForecastDone,
     ForecastFailed,
     ForecastProgress,
     Judged,
-    LoadFailed,
     StoreSeen,
 )
+from stockllm.tui.messages import LoadFailed
 from stockllm.tui.news_panel import NewsPanel
 from stockllm.tui.outcome_line import OutcomeLine
 from stockllm.tui.palette import Entry
 from stockllm.tui.periods import SPANS
 from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
+from stockllm.tui.store import NothingToShow
 from stockllm.tui.store_watch import LOOK_S, StoreWatch, mark
 from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.text import Language
-from stockllm.tui.top_bar import Facts
 from stockllm.tui.watchlist import Watchlist
 
 if TYPE_CHECKING:

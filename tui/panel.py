@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from stockllm.tui.board import Detail
 from stockllm.tui.strings import t
@@ -13,13 +12,6 @@ from stockllm.tui.text import Language
 
 #: A line of a panel as (text, style) pieces.
 Line = list[tuple[str, str]]
-
-
-def say(box: Static, said: str | Content) -> None:
-    """Put ``said`` into ``box`` if it is not there already: an update lays out the whole screen anew."""
-    there, said = box.content, Content(said) if isinstance(said, str) else said
-    if not isinstance(there, Content) or not there.is_same(said):
-        box.update(said)
 
 
 class Panel(Widget):

@@ -14,7 +14,7 @@ from stockllm.data.errors import UsageError
 from stockllm.market.companies import Company
 from stockllm.market.fees import Charges, charges
 from stockllm.tui import export
-from stockllm.tui.board import open_store
+from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from datetime import datetime

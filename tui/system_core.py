@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stockllm.market.companies import Company
 from stockllm.tui import export, jobs
-from stockllm.tui.board import open_store
+from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell

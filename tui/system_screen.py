@@ -19,13 +19,14 @@ from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 from stockllm.tui import jobs
 from stockllm.tui import system_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
-from stockllm.tui.board import NothingToShow
+from stockllm.tui.box import say
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import SYSTEM, Key, bindings
-from stockllm.tui.messages import LoadFailed, Planned, Started, StoreStateLoaded, SystemLoaded
-from stockllm.tui.panel import say
+from stockllm.tui.messages import LoadFailed, Started
+from stockllm.tui.store import NothingToShow
 from stockllm.tui.strings import t
 from stockllm.tui.system_core import StoreState, SystemState
+from stockllm.tui.system_messages import Planned, StoreStateLoaded, SystemLoaded
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Table

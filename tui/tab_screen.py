@@ -24,7 +24,7 @@ from stockllm.tui.top_bar import TopBar
 from stockllm.tui.turns import passed
 
 if TYPE_CHECKING:
-    from stockllm.tui.app import StockApp
+    from stockllm.tui.dashboard import Dashboard
 
 #: Writes files and says which; for a thread.
 Write = Callable[[], Sequence[Path]]
@@ -52,9 +52,9 @@ class TabScreen(Screen[None]):
         self.set_reactive(TabScreen.language, language)
 
     @property
-    def stock(self) -> StockApp:
-        """The app, as what it is."""
-        return cast("StockApp", self.app)
+    def stock(self) -> Dashboard:
+        """The app, as its tabs know it."""
+        return cast("Dashboard", self.app)
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.TAB).data_bind(TabScreen.language)

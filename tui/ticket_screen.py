@@ -15,8 +15,8 @@ from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui import text
-from stockllm.tui.messages import TicketChecked
 from stockllm.tui.portfolio_core import Portfolio, Ticket
+from stockllm.tui.portfolio_messages import TicketChecked
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -12,24 +10,12 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.tui import text
+from stockllm.tui.dashboard import Dashboard, Facts
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 
-if TYPE_CHECKING:
-    from stockllm.tui.app import StockApp
-
 #: The tabs in the order of their number keys.
 TABS = ("market", "portfolio", "ledger", "training", "system")
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What every tab's top line tells of the store. ``running`` is the code being forecast."""
-
-    simulated: bool = False
-    last: date | None = None
-    companies: int = 0
-    running: str = ""
 
 
 class TopBar(Widget):
@@ -49,7 +35,7 @@ class TopBar(Widget):
 
     def render(self) -> Content:
         """The warning never gives way; tabs lose their names before it, facts go from the right."""
-        facts = cast("StockApp", self.app).facts
+        facts = cast("Dashboard", self.app).facts
         warning = t("app.simulated", self.language) if facts.simulated else ""
         width = self.size.width - cell_len(warning) - bool(warning)
         tabs = self._tabs(width)

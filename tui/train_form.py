@@ -15,10 +15,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Input, Static
 
 from stockllm.data.errors import StockllmError
-from stockllm.tui.messages import FormChecked
 from stockllm.tui.strings import t
 from stockllm.tui.text import Language
 from stockllm.tui.train_options import FIELDS, Checked, Field, check, command_line
+from stockllm.tui.training_messages import FormChecked
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import UsageError
 from stockllm.tui import export
-from stockllm.tui.board import open_store
+from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -14,17 +14,18 @@ from textual.widgets import Static
 from stockllm.tui import jobs
 from stockllm.tui import training_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.box import say
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import TRAINING, Key, bindings
-from stockllm.tui.messages import AdaptersLoaded, DefaultSet, LoadFailed, RunsLoaded, Started
-from stockllm.tui.panel import say
+from stockllm.tui.messages import LoadFailed, Started
 from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.train_form import TrainForm
 from stockllm.tui.training_core import Adapter, Adapters, Run
+from stockllm.tui.training_messages import AdaptersLoaded, DefaultSet, RunsLoaded
 from stockllm.tui.training_text import adapter_text, run_text, state_look
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from stockllm.trading.history import held_instead, history
 from stockllm.trading.rules import Rules
 from stockllm.tui import portfolio_core
 from stockllm.tui.app import StockApp
-from stockllm.tui.messages import TicketChecked
+from stockllm.tui.portfolio_messages import TicketChecked
 from stockllm.tui.portfolio_screen import PortfolioScreen
 from stockllm.tui.ticket_screen import TicketScreen
 
