@@ -20,7 +20,6 @@ from textual.timer import Timer
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
 from stockllm.tui import jobs
-from stockllm.tui.ascii import AsciiFilter, Charset
 from stockllm.tui.board import Forecaster, forecast_one
 from stockllm.tui.commands import offered
 from stockllm.tui.dashboard import Facts, Trouble
@@ -28,13 +27,14 @@ from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.hosting import hosting
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import COMMON, bindings
+from stockllm.tui.look.ascii import AsciiFilter, Charset
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
+from stockllm.tui.look.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.memory import TIDY_S, Tidy
 from stockllm.tui.palette import Palette
-from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen
-from stockllm.tui.text import Language
-from stockllm.tui.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
 from stockllm.tui.top_bar import TABS
 from stockllm.tui.turns import KeysInTurn
 

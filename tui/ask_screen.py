@@ -11,8 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 
 
 class AskScreen(ModalScreen[str]):

@@ -8,8 +8,8 @@ from datetime import date
 
 from rich.cells import cell_len
 
+from stockllm.tui.look.text import Language, month
 from stockllm.tui.plot import Columns
-from stockllm.tui.text import Language, month
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,16 @@ from textual.widget import Widget
 
 from stockllm.tui.board import Detail, Past
 from stockllm.tui.canvas import PLAIN, Canvas
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language, clip
 from stockllm.tui.periods import PERIODS, SPANS, Period, Span, ahead, resample
 from stockllm.tui.plot import SPACINGS, Ohlcv, View
 from stockllm.tui.raster import Arranged, arrange, paint
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language, clip
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series
-    from stockllm.tui.ascii import Charset
     from stockllm.tui.dashboard import Dashboard
+    from stockllm.tui.look.ascii import Charset
 
 #: Inks of the canvas, each with a component class of its own.
 INKS = (

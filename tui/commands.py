@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stockllm.tui.keys import COMMON, TAB_KEYS, Key
+from stockllm.tui.look.strings import TABLE
+from stockllm.tui.look.theme import LOOKS
 from stockllm.tui.palette import Entry, company_entries
-from stockllm.tui.strings import TABLE
-from stockllm.tui.theme import LOOKS
 from stockllm.tui.top_bar import TABS
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from stockllm.tui.canvas import Canvas, Dots
-from stockllm.tui.text import clip
+from stockllm.tui.look.text import clip
 
 INKS = ("axis", "first", "second", "mark", "title")
 

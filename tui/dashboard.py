@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from stockllm.data.errors import StockllmError
     from stockllm.data.paths import Home
-    from stockllm.tui.ascii import Charset
     from stockllm.tui.jobs import Job
-    from stockllm.tui.text import Language
-    from stockllm.tui.theme import UpColour
+    from stockllm.tui.look.ascii import Charset
+    from stockllm.tui.look.text import Language
+    from stockllm.tui.look.theme import UpColour
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from stockllm.tui.ask_screen import AskScreen
 from stockllm.tui.jobs import Job
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import Key, bindings
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 from stockllm.tui.messages import LoadFailed, Started
 from stockllm.tui.store import NothingToShow
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
 
 if TYPE_CHECKING:
     from stockllm.tui.dashboard import Dashboard

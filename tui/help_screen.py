@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from stockllm.tui.keys import COMMON, Key
-from stockllm.tui.strings import TABLE, t
-from stockllm.tui.text import Language, pad
+from stockllm.tui.look.strings import TABLE, t
+from stockllm.tui.look.text import Language, pad
 from stockllm.tui.top_bar import TABS
 
 #: Keys that belong to lists and not to a screen; what they do is each tab's own.

@@ -15,7 +15,7 @@ from stockllm.data.errors import StockllmError
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.tui.text import Language
+    from stockllm.tui.look.text import Language
 
 #: How the command line is called.
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "stockllm.cli.main")

@@ -10,8 +10,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.tui.keys import Key
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 
 
 class KeyBar(Widget):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
-from stockllm.tui.strings import TABLE
+from stockllm.tui.look.strings import TABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from textual.widgets import Input, Static
 
 from stockllm.market.companies import display
 from stockllm.tui import ledger_core as core
-from stockllm.tui import text
 from stockllm.tui.box import say
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import LEDGER, Key, bindings
 from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
 from stockllm.tui.ledger_detail import ForecastDetail, load_said
 from stockllm.tui.ledger_messages import BandsLoaded, LedgerChosen, LedgerLoaded, SaidLoaded, Scored
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
 from stockllm.tui.messages import LoadFailed
 from stockllm.tui.store import NothingToShow
-from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Lines, Table
 

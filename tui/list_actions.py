@@ -6,8 +6,8 @@ from textual import on
 from textual.widgets import Input, Static
 
 from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
+from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.palette import Entry
-from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.watchlist import ORDERS, Watchlist
 

@@ -27,6 +27,8 @@ from stockllm.tui.details import Details
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.keys import MARKET, Key, bindings
+from stockllm.tui.look.strings import TABLE, t
+from stockllm.tui.look.text import Language
 from stockllm.tui.market_messages import (
     BoardLoaded,
     DataStateLoaded,
@@ -45,9 +47,7 @@ from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
 from stockllm.tui.store import NothingToShow
 from stockllm.tui.store_watch import LOOK_S, StoreWatch, mark
-from stockllm.tui.strings import TABLE, t
 from stockllm.tui.tab_screen import TabScreen
-from stockllm.tui.text import Language
 from stockllm.tui.watchlist import Watchlist
 
 if TYPE_CHECKING:

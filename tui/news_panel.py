@@ -7,10 +7,10 @@ from datetime import datetime
 
 from rich.cells import cell_len
 
-from stockllm.tui import text
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import clip, pad
 from stockllm.tui.panel import Line, Panel
-from stockllm.tui.strings import t
-from stockllm.tui.text import clip, pad
 
 
 class NewsPanel(Panel):

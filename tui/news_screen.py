@@ -16,11 +16,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from stockllm.market.companies import display
-from stockllm.tui import text
 from stockllm.tui.board import Detail
-from stockllm.tui.strings import t
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 from stockllm.tui.table import Column, Line, Table
-from stockllm.tui.text import Language
 
 
 class NewsScreen(ModalScreen[None]):

@@ -7,8 +7,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.tui.board import Detail
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 
 #: A line of a panel as (text, style) pieces.
 Line = list[tuple[str, str]]

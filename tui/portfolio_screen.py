@@ -14,16 +14,16 @@ from textual.widgets import Static
 from stockllm.data.errors import StockllmError, UsageError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
-from stockllm.tui import text
 from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.keys import PORTFOLIO, Key, bindings
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
 from stockllm.tui.messages import LoadFailed
 from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket, Which
 from stockllm.tui.portfolio_messages import AccountsFound, OrderChanged, PastFound, PortfolioLoaded
 from stockllm.tui.store import NothingToShow
-from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.ticket_screen import TicketScreen

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.cells import cell_len
 
 from stockllm.data.records import Signal
-from stockllm.tui import text
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import clip, pad
 from stockllm.tui.panel import Line, Panel
-from stockllm.tui.strings import t
-from stockllm.tui.text import clip, pad
 from stockllm.tui.watchlist import MARKS
 
 #: The style of a verdict.

@@ -22,15 +22,15 @@ from stockllm.tui.ask_screen import ConfirmScreen
 from stockllm.tui.box import say
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import SYSTEM, Key, bindings
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 from stockllm.tui.messages import LoadFailed, Started
 from stockllm.tui.store import NothingToShow
-from stockllm.tui.strings import t
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.system_messages import Planned, StoreStateLoaded, SystemLoaded
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Table
-from stockllm.tui.text import Language
 from stockllm.tui.text_screen import TextScreen
 
 #: What to call a failure, by the group of the worker.

@@ -16,10 +16,10 @@ from textual.worker import WorkerCancelled, WorkerFailed, get_current_worker
 
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import COMMON, Key
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 from stockllm.tui.messages import Exported, ExportFailed
 from stockllm.tui.palette import Entry
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
 from stockllm.tui.top_bar import TopBar
 from stockllm.tui.turns import passed
 

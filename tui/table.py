@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from stockllm.tui.text import clip, pad
+from stockllm.tui.look.text import clip, pad
 
 #: A cell as (text, look); looks are the component classes ``table--LOOK``.
 Cell = tuple[str, str]

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from stockllm.tui.text import Language
+from stockllm.tui.look.text import Language
 
 
 class TextScreen(ModalScreen[None]):

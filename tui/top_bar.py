@@ -9,10 +9,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from stockllm.tui import text
 from stockllm.tui.dashboard import Dashboard, Facts
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
+from stockllm.tui.look import text
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 
 #: The tabs in the order of their number keys.
 TABS = ("market", "portfolio", "ledger", "training", "system")

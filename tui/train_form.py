@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Input, Static
 
 from stockllm.data.errors import StockllmError
-from stockllm.tui.strings import t
-from stockllm.tui.text import Language
+from stockllm.tui.look.strings import t
+from stockllm.tui.look.text import Language
 from stockllm.tui.train_options import FIELDS, Checked, Field, check, command_line
 from stockllm.tui.training_messages import FormChecked
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.models.cards import Card
     from stockllm.forecaster.models.registry import AdapterInfo
     from stockllm.forecaster.training.progress import TrainEvent
-    from stockllm.tui.text import Language
+    from stockllm.tui.look.text import Language
 
 #: As the run's last event has it; "killed": its process is gone and it never said how it ended.
 State = Literal["preparing", "training", "validating", "saving", "finished", "stopped", "failed", "killed"]

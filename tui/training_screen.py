@@ -18,8 +18,8 @@ from stockllm.tui.box import say
 from stockllm.tui.curve import Curve, Plot
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import TRAINING, Key, bindings
+from stockllm.tui.look.strings import t
 from stockllm.tui.messages import LoadFailed, Started
-from stockllm.tui.strings import t
 from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.text_screen import TextScreen

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from stockllm.tui.strings import TABLE, t
-from stockllm.tui.text import Language
+from stockllm.tui.look.strings import TABLE, t
+from stockllm.tui.look.text import Language
 from stockllm.tui.training_core import Adapter, Run
 
 if TYPE_CHECKING:

@@ -39,6 +39,9 @@ from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
+#: Where the tests of the dashboard lie.
+TESTS = Path(__file__).parent
+
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
 Look = Callable[[StockApp], Any]
@@ -383,7 +386,7 @@ def test_every_key_that_is_declared_is_pressed_by_a_test() -> None:
 @pytest.mark.parametrize(("key", "place"), [(key, place) for (_, key), place in ELSEWHERE.items()])
 def test_the_tests_elsewhere_press_the_key(key: str, place: str) -> None:
     file, name = place.split(".")
-    parts = (Path(__file__).parent / f"{file}.py").read_text(encoding="utf-8").split("\n\n\n")
+    parts = next(TESTS.rglob(f"{file}.py")).read_text(encoding="utf-8").split("\n\n\n")
     (test,) = [part for part in parts if f"async def {name}(" in part]
     assert f'"{key}"' in test
     assert "assert" in test

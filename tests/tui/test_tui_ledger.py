@@ -26,8 +26,8 @@ from stockllm.tui.app import StockApp
 from stockllm.tui.curve import Curve, Plot, draw
 from stockllm.tui.ledger_core import Ledger, choose
 from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.look.text import level, price
 from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.text import level, price
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -19,7 +19,7 @@ from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.market.companies import Company
 from stockllm.tui.app import StockApp
 from stockllm.tui.ledger_detail import ForecastDetail, Said, SaidDay, load_said
-from stockllm.tui.text import level, price
+from stockllm.tui.look.text import level, price
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

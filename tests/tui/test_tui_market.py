@@ -22,10 +22,10 @@ from stockllm.tui.chart import CandleChart
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.keys import COMMON, MARKET
+from stockllm.tui.look.text import lots, price
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 from stockllm.tui.table import Table
-from stockllm.tui.text import lots, price
 from stockllm.tui.top_bar import TopBar
 from stockllm.tui.watchlist import Watchlist, heading, line
 

@@ -18,9 +18,9 @@ from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.keys import COMMON, TAB_KEYS
 from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.palette import Palette
 from stockllm.tui.portfolio_screen import PortfolioScreen
-from stockllm.tui.strings import TABLE, t
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.top_bar import TABS

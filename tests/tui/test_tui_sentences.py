@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from stockllm.data.errors import OrderRefused, StockllmError
-from stockllm.tui import strings
+from stockllm.tui.look import strings
 
 ROOT = Path(strings.__file__).parent.parent
 

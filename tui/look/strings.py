@@ -6,16 +6,16 @@ come from where the error was raised, and reasons of signals carry both language
 
 from __future__ import annotations
 
-from stockllm.tui import words, words_ledger, words_market, words_portfolio, words_system, words_training
-from stockllm.tui.text import Language
+from stockllm.tui.look.text import Language
+from stockllm.tui.look.words import common, ledger, market, portfolio, system, training
 
 TABLE: dict[str, tuple[str, str]] = {
-    **words.WORDS,
-    **words_market.WORDS,
-    **words_ledger.WORDS,
-    **words_system.WORDS,
-    **words_training.WORDS,
-    **words_portfolio.WORDS,
+    **common.WORDS,
+    **market.WORDS,
+    **ledger.WORDS,
+    **system.WORDS,
+    **training.WORDS,
+    **portfolio.WORDS,
 }
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stockllm.tui import strings
 from stockllm.tui.keys import COMMON
 from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.look import strings
+from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.portfolio_screen import PortfolioScreen
-from stockllm.tui.strings import TABLE, t
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.training_screen import TrainingScreen
 

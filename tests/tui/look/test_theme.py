@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.theme import Theme
 
-from stockllm.tui.theme import themes
+from stockllm.tui.look.theme import themes
 
 WORDS = ("foreground", "text-quiet", "up", "down", "forecast", "simulated")
 

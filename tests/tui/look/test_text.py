@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from stockllm.tui import text
+from stockllm.tui.look import text
 
 MIXED = st.text(alphabet="abc 台積電聯發科（），。1.5%－-ASUS", max_size=40)
 
