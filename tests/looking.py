@@ -18,8 +18,8 @@ from stockllm.trading.exchange import Exchange
 from stockllm.trading.rules import Order
 from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
+from stockllm.tui.drawing.table import Table
 from stockllm.tui.market_screen import MarketScreen
-from stockllm.tui.table import Table
 
 WIDE = (160, 50)
 

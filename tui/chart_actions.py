@@ -12,13 +12,13 @@ from stockllm.tui import board as core
 from stockllm.tui import export
 from stockllm.tui.board import Detail, Past
 from stockllm.tui.chart import CandleChart
+from stockllm.tui.drawing.periods import SPANS, Period, Span
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.look.strings import t
 from stockllm.tui.market_messages import PastLoaded
 from stockllm.tui.messages import LoadFailed
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.periods import SPANS, Period, Span
 from stockllm.tui.quote import Quote
 from stockllm.tui.tab_screen import TabScreen, Write
 

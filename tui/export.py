@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.data.records import PathForecast, Series
     from stockllm.market.companies import Company
+    from stockllm.tui.drawing.periods import Period
     from stockllm.tui.look.text import Language
     from stockllm.tui.look.theme import UpColour
-    from stockllm.tui.periods import Period
 
 
 def folder(home: Home) -> Path:

@@ -12,8 +12,9 @@ from textual.widgets import Input, Static
 
 from stockllm.market.companies import display
 from stockllm.tui import ledger_core as core
-from stockllm.tui.box import say
-from stockllm.tui.curve import Curve, Plot
+from stockllm.tui.drawing.box import say
+from stockllm.tui.drawing.curve import Curve, Plot
+from stockllm.tui.drawing.table import Cell, Column, Lines, Table
 from stockllm.tui.keys import LEDGER, Key, bindings
 from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
 from stockllm.tui.ledger_detail import ForecastDetail, load_said
@@ -23,7 +24,6 @@ from stockllm.tui.look.strings import t
 from stockllm.tui.messages import LoadFailed
 from stockllm.tui.store import NothingToShow
 from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.table import Cell, Column, Lines, Table
 
 if TYPE_CHECKING:
     from datetime import date

@@ -24,6 +24,7 @@ from stockllm.tui.company_actions import CompanyActions
 from stockllm.tui.dashboard import Facts
 from stockllm.tui.data_panel import DataPanel
 from stockllm.tui.details import Details
+from stockllm.tui.drawing.periods import SPANS
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.keys import MARKET, Key, bindings
@@ -42,7 +43,6 @@ from stockllm.tui.messages import LoadFailed
 from stockllm.tui.news_panel import NewsPanel
 from stockllm.tui.outcome_line import OutcomeLine
 from stockllm.tui.palette import Entry
-from stockllm.tui.periods import SPANS
 from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
 from stockllm.tui.store import NothingToShow

@@ -15,9 +15,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from stockllm.market.companies import Company, display
+from stockllm.tui.drawing.table import Column, Line, Table
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.table import Column, Line, Table
 
 #: Rows listed at once; whoever means another types one letter more.
 _LISTED = 200

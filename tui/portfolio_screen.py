@@ -16,7 +16,8 @@ from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.ask_screen import ConfirmScreen
-from stockllm.tui.curve import Curve, Plot
+from stockllm.tui.drawing.curve import Curve, Plot
+from stockllm.tui.drawing.table import Cell, Column, Line, Table
 from stockllm.tui.keys import PORTFOLIO, Key, bindings
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
@@ -25,7 +26,6 @@ from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket,
 from stockllm.tui.portfolio_messages import AccountsFound, OrderChanged, PastFound, PortfolioLoaded
 from stockllm.tui.store import NothingToShow
 from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.table import Cell, Column, Line, Table
 from stockllm.tui.ticket_screen import TicketScreen
 
 if TYPE_CHECKING:

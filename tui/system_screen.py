@@ -19,7 +19,8 @@ from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 from stockllm.tui import jobs
 from stockllm.tui import system_core as core
 from stockllm.tui.ask_screen import ConfirmScreen
-from stockllm.tui.box import say
+from stockllm.tui.drawing.box import say
+from stockllm.tui.drawing.table import Table
 from stockllm.tui.jobs import Job
 from stockllm.tui.keys import SYSTEM, Key, bindings
 from stockllm.tui.look.strings import t
@@ -30,7 +31,6 @@ from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.system_messages import Planned, StoreStateLoaded, SystemLoaded
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
 from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.table import Table
 from stockllm.tui.text_screen import TextScreen
 
 #: What to call a failure, by the group of the worker.

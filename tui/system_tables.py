@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from stockllm.data.reasons import name_of
 from stockllm.market.companies import display
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES, WHY_NAMES
+from stockllm.tui.drawing.table import Cell, Column, Line, Table
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.table import Cell, Column, Line, Table
 
 if TYPE_CHECKING:
     from stockllm.data.refreshes import RefreshRow, StepRow

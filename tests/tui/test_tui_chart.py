@@ -19,10 +19,10 @@ from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.tui.app import StockApp
 from stockllm.tui.chart import CandleChart
+from stockllm.tui.drawing.periods import ahead, resample
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.periods import ahead, resample
 from stockllm.tui.quote import Quote
 
 if TYPE_CHECKING:

@@ -29,12 +29,12 @@ from stockllm.trading.exchange import LIVE
 from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.app import StockApp
 from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
+from stockllm.tui.drawing.table import Table
 from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.palette import Palette
 from stockllm.tui.quote import Quote
-from stockllm.tui.table import Table
 from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.train_form import TrainForm

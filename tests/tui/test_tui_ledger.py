@@ -23,7 +23,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import record, score_due
 from stockllm.tui import ledger_core
 from stockllm.tui.app import StockApp
-from stockllm.tui.curve import Curve, Plot, draw
+from stockllm.tui.drawing.curve import Curve, Plot, draw
 from stockllm.tui.ledger_core import Ledger, choose
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look.text import level, price

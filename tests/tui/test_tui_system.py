@@ -22,8 +22,8 @@ from stockllm.nightly.lock import hold
 from stockllm.tui import jobs, system_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.drawing.table import Table
 from stockllm.tui.system_screen import SystemScreen
-from stockllm.tui.table import Table
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from stockllm.tui.canvas import Canvas, Dots
+from stockllm.tui.drawing.canvas import Canvas, Dots
 from stockllm.tui.look.text import clip
 
 INKS = ("axis", "first", "second", "mark", "title")

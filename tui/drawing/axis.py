@@ -8,8 +8,8 @@ from datetime import date
 
 from rich.cells import cell_len
 
+from stockllm.tui.drawing.plot import Columns
 from stockllm.tui.look.text import Language, month
-from stockllm.tui.plot import Columns
 
 
 @dataclass(frozen=True, slots=True)

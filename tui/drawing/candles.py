@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stockllm.tui.canvas import Canvas
-from stockllm.tui.plot import Halves
+from stockllm.tui.drawing.canvas import Canvas
+from stockllm.tui.drawing.plot import Halves
 
 #: Glyph of a cell by what its upper and lower half hold: 0 nothing, 1 wick, 2 body.
 LINES = {

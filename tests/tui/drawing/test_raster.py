@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from stockllm.data.records import PathForecast, Series
-from stockllm.tui import candles
-from stockllm.tui.axis import date_labels
-from stockllm.tui.canvas import Canvas, Dots
-from stockllm.tui.plot import SPACINGS, Columns, Halves
-from stockllm.tui.raster import arrange, draw
+from stockllm.tui.drawing import candles
+from stockllm.tui.drawing.axis import date_labels
+from stockllm.tui.drawing.canvas import Canvas, Dots
+from stockllm.tui.drawing.plot import SPACINGS, Columns, Halves
+from stockllm.tui.drawing.raster import arrange, draw
 
 
 def whole(canvas: Canvas) -> None:

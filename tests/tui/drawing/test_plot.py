@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.records import PathForecast, Series
-from stockllm.tui import plot
-from stockllm.tui.plot import SPACINGS, ConePoint, Ohlcv
+from stockllm.tui.drawing import plot
+from stockllm.tui.drawing.plot import SPACINGS, ConePoint, Ohlcv
 
 PRICES = st.floats(min_value=0.01, max_value=20_000, allow_nan=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stockllm.tui.table import Cell, Lines
+from stockllm.tui.drawing.table import Cell, Lines
 
 
 def test_rows_that_are_made_when_drawn_are_made_for_what_is_in_sight() -> None:

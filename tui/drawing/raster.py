@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from stockllm.tui import candles, plot
-from stockllm.tui.axis import date_labels
-from stockllm.tui.canvas import PLAIN, Canvas, Dots
+from stockllm.tui.drawing import candles, plot
+from stockllm.tui.drawing.axis import date_labels
+from stockllm.tui.drawing.canvas import PLAIN, Canvas, Dots
+from stockllm.tui.drawing.periods import PER_MONTH, Period
+from stockllm.tui.drawing.plot import Columns, ConePoint, Picture, Scale, View
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language, level, price, short_lots
-from stockllm.tui.periods import PER_MONTH, Period
-from stockllm.tui.plot import Columns, ConePoint, Picture, Scale, View
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series
