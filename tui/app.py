@@ -19,28 +19,28 @@ from textual.timer import Timer
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
-from stockllm.tui import jobs
 from stockllm.tui.board import Forecaster, forecast_one
 from stockllm.tui.commands import offered
-from stockllm.tui.dashboard import Facts, Trouble
-from stockllm.tui.help_screen import HelpScreen
+from stockllm.tui.core import jobs
+from stockllm.tui.core.dashboard import Facts, Trouble
+from stockllm.tui.core.help import HelpScreen
+from stockllm.tui.core.jobs import Job
+from stockllm.tui.core.keys import COMMON, bindings
+from stockllm.tui.core.palette import Palette
+from stockllm.tui.core.tab import TabScreen
+from stockllm.tui.core.top_bar import TABS
+from stockllm.tui.core.turns import KeysInTurn
 from stockllm.tui.hosting import hosting
-from stockllm.tui.jobs import Job
-from stockllm.tui.keys import COMMON, bindings
 from stockllm.tui.look.ascii import AsciiFilter, Charset
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
 from stockllm.tui.look.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.memory import TIDY_S, Tidy
-from stockllm.tui.palette import Palette
-from stockllm.tui.tab_screen import TabScreen
-from stockllm.tui.top_bar import TABS
-from stockllm.tui.turns import KeysInTurn
 
 if TYPE_CHECKING:
     from stockllm.data.settings import Settings
-    from stockllm.tui.dashboard import Dashboard
+    from stockllm.tui.core.dashboard import Dashboard
 
 _TAIPEI = timezone(timedelta(hours=8))
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from stockllm.market.companies import Company
-from stockllm.tui.record import record_of
-from stockllm.tui.store import NothingToShow, open_store
+from stockllm.tui.core.record import record_of
+from stockllm.tui.core.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
@@ -298,7 +298,7 @@ def _current(signals: dict[SignalRule, Signal], day: date, forecast_id: int | No
 
 def load_data_state(home: Home, now: datetime) -> DataState:
     """Freshness, gaps and quarantine of the whole store; the slowest of the loads."""
-    from stockllm.tui.examined import examined
+    from stockllm.tui.core.examined import examined
 
     with open_store(home) as store:
         report = examined(store, now)

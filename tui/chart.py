@@ -26,7 +26,7 @@ from stockllm.tui.look.text import Language, clip
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series
-    from stockllm.tui.dashboard import Dashboard
+    from stockllm.tui.core.dashboard import Dashboard
     from stockllm.tui.look.ascii import Charset
 
 #: Inks of the canvas, each with a component class of its own.

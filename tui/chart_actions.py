@@ -9,18 +9,18 @@ from textual import on, work
 from textual.reactive import reactive
 
 from stockllm.tui import board as core
-from stockllm.tui import export
 from stockllm.tui.board import Detail, Past
 from stockllm.tui.chart import CandleChart
+from stockllm.tui.core import export
+from stockllm.tui.core.messages import LoadFailed
+from stockllm.tui.core.tab import TabScreen, Write
 from stockllm.tui.drawing.periods import SPANS, Period, Span
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.look.strings import t
 from stockllm.tui.market_messages import PastLoaded
-from stockllm.tui.messages import LoadFailed
 from stockllm.tui.news_screen import NewsScreen
 from stockllm.tui.outcome_line import OutcomeLine
 from stockllm.tui.quote import Quote
-from stockllm.tui.tab_screen import TabScreen, Write
 
 
 class ChartActions(TabScreen):

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stockllm.tui.keys import COMMON, TAB_KEYS, Key
+from stockllm.tui.core.keys import COMMON, TAB_KEYS, Key
+from stockllm.tui.core.palette import Entry, company_entries
+from stockllm.tui.core.top_bar import TABS
 from stockllm.tui.look.strings import TABLE
 from stockllm.tui.look.theme import LOOKS
-from stockllm.tui.palette import Entry, company_entries
-from stockllm.tui.top_bar import TABS
 
 if TYPE_CHECKING:
+    from stockllm.tui.core.tab import TabScreen
     from stockllm.tui.market_screen import MarketScreen
-    from stockllm.tui.tab_screen import TabScreen
 
 
 def offered(market: MarketScreen, screen: TabScreen) -> list[Entry]:

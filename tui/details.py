@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from stockllm.tui import board as core
 from stockllm.tui.board import Detail
-from stockllm.tui.store import NothingToShow, open_store
+from stockllm.tui.core.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -14,18 +14,18 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from stockllm.data.errors import StockllmError
-from stockllm.tui import jobs
-from stockllm.tui.ask_screen import AskScreen
-from stockllm.tui.jobs import Job
-from stockllm.tui.key_bar import KeyBar
-from stockllm.tui.keys import Key, bindings
+from stockllm.tui.core import jobs
+from stockllm.tui.core.ask import AskScreen
+from stockllm.tui.core.jobs import Job
+from stockllm.tui.core.key_bar import KeyBar
+from stockllm.tui.core.keys import Key, bindings
+from stockllm.tui.core.messages import LoadFailed, Started
+from stockllm.tui.core.store import NothingToShow
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.messages import LoadFailed, Started
-from stockllm.tui.store import NothingToShow
 
 if TYPE_CHECKING:
-    from stockllm.tui.dashboard import Dashboard
+    from stockllm.tui.core.dashboard import Dashboard
 
 KEYS = (
     Key("d", "d", "screen.demo", "guide_demo"),

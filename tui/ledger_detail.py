@@ -13,10 +13,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.market.companies import Company, display
+from stockllm.tui.core.store import open_store
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language, pad
-from stockllm.tui.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

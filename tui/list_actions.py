@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual import on
 from textual.widgets import Input, Static
 
-from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
+from stockllm.tui.core.ask import AskScreen, ConfirmScreen
+from stockllm.tui.core.palette import Entry
+from stockllm.tui.core.tab import TabScreen
 from stockllm.tui.look.strings import TABLE, t
-from stockllm.tui.palette import Entry
-from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.watchlist import ORDERS, Watchlist
 
 

@@ -11,7 +11,7 @@ from stockllm.tui.board import Board, DataState, Detail, Marks, Past
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.tui.store_watch import Mark
+    from stockllm.tui.core.store_watch import Mark
 
 
 @dataclass(eq=False)

@@ -21,13 +21,18 @@ from stockllm.tui import board as core
 from stockllm.tui.board import Board, DataState, Forecaster
 from stockllm.tui.chart import CandleChart
 from stockllm.tui.company_actions import CompanyActions
-from stockllm.tui.dashboard import Facts
+from stockllm.tui.core.dashboard import Facts
+from stockllm.tui.core.keys import MARKET, Key, bindings
+from stockllm.tui.core.messages import LoadFailed
+from stockllm.tui.core.palette import Entry
+from stockllm.tui.core.store import NothingToShow
+from stockllm.tui.core.store_watch import LOOK_S, StoreWatch, mark
+from stockllm.tui.core.tab import TabScreen
 from stockllm.tui.data_panel import DataPanel
 from stockllm.tui.details import Details
 from stockllm.tui.drawing.periods import SPANS
 from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.keys import MARKET, Key, bindings
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.look.text import Language
 from stockllm.tui.market_messages import (
@@ -39,15 +44,10 @@ from stockllm.tui.market_messages import (
     Judged,
     StoreSeen,
 )
-from stockllm.tui.messages import LoadFailed
 from stockllm.tui.news_panel import NewsPanel
 from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.palette import Entry
 from stockllm.tui.quote import Quote
 from stockllm.tui.signals_panel import SignalsPanel
-from stockllm.tui.store import NothingToShow
-from stockllm.tui.store_watch import LOOK_S, StoreWatch, mark
-from stockllm.tui.tab_screen import TabScreen
 from stockllm.tui.watchlist import Watchlist
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from stockllm.data.errors import UsageError
 from stockllm.market.companies import Company
 from stockllm.market.fees import Charges, charges
-from stockllm.tui import export
-from stockllm.tui.store import open_store
+from stockllm.tui.core import export
+from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from datetime import datetime

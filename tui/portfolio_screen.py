@@ -15,17 +15,17 @@ from stockllm.data.errors import StockllmError, UsageError
 from stockllm.market.companies import display
 from stockllm.tui import portfolio_core as core
 from stockllm.tui.account_screen import AccountScreen
-from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.core.ask import ConfirmScreen
+from stockllm.tui.core.keys import PORTFOLIO, Key, bindings
+from stockllm.tui.core.messages import LoadFailed
+from stockllm.tui.core.store import NothingToShow
+from stockllm.tui.core.tab import TabScreen, Write
 from stockllm.tui.drawing.curve import Curve, Plot
 from stockllm.tui.drawing.table import Cell, Column, Line, Table
-from stockllm.tui.keys import PORTFOLIO, Key, bindings
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
-from stockllm.tui.messages import LoadFailed
 from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket, Which
 from stockllm.tui.portfolio_messages import AccountsFound, OrderChanged, PastFound, PortfolioLoaded
-from stockllm.tui.store import NothingToShow
-from stockllm.tui.tab_screen import TabScreen, Write
 from stockllm.tui.ticket_screen import TicketScreen
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.market.companies import Company
-from stockllm.tui import export, jobs
-from stockllm.tui.store import open_store
+from stockllm.tui.core import export, jobs
+from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
@@ -136,7 +136,7 @@ class StoreState:
 
 def load_store_state(home: Home, now: datetime) -> StoreState:
     """What health finds; the slowest of the loads."""
-    from stockllm.tui.examined import examined
+    from stockllm.tui.core.examined import examined
 
     with open_store(home) as store:
         report = examined(store, now)

@@ -16,22 +16,22 @@ from textual.widgets import Static
 
 from stockllm.data.refreshes import RefreshRow
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
-from stockllm.tui import jobs
 from stockllm.tui import system_core as core
-from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.core import jobs
+from stockllm.tui.core.ask import ConfirmScreen
+from stockllm.tui.core.jobs import Job
+from stockllm.tui.core.keys import SYSTEM, Key, bindings
+from stockllm.tui.core.messages import LoadFailed, Started
+from stockllm.tui.core.store import NothingToShow
+from stockllm.tui.core.tab import TabScreen, Write
+from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.box import say
 from stockllm.tui.drawing.table import Table
-from stockllm.tui.jobs import Job
-from stockllm.tui.keys import SYSTEM, Key, bindings
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.messages import LoadFailed, Started
-from stockllm.tui.store import NothingToShow
 from stockllm.tui.system_core import StoreState, SystemState
 from stockllm.tui.system_messages import Planned, StoreStateLoaded, SystemLoaded
 from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
-from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.text_screen import TextScreen
 
 #: What to call a failure, by the group of the worker.
 _FAILED = {"start": "toast.refresh_failed", "plan": "toast.refresh_failed"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.errors import UsageError
-from stockllm.tui.store import open_store
+from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -11,18 +11,18 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Static
 
-from stockllm.tui import jobs
 from stockllm.tui import training_core as core
-from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.core import jobs
+from stockllm.tui.core.ask import ConfirmScreen
+from stockllm.tui.core.jobs import Job
+from stockllm.tui.core.keys import TRAINING, Key, bindings
+from stockllm.tui.core.messages import LoadFailed, Started
+from stockllm.tui.core.tab import TabScreen, Write
+from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.box import say
 from stockllm.tui.drawing.curve import Curve, Plot
 from stockllm.tui.drawing.table import Cell, Column, Line, Table
-from stockllm.tui.jobs import Job
-from stockllm.tui.keys import TRAINING, Key, bindings
 from stockllm.tui.look.strings import t
-from stockllm.tui.messages import LoadFailed, Started
-from stockllm.tui.tab_screen import TabScreen, Write
-from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.train_form import TrainForm
 from stockllm.tui.training_core import Adapter, Adapters, Run
 from stockllm.tui.training_messages import AdaptersLoaded, DefaultSet, RunsLoaded

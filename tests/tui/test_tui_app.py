@@ -13,11 +13,11 @@ from textual.widgets import Static
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.tui.app import StockApp
-from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
-from stockllm.tui.keys import COMMON, MARKET
+from stockllm.tui.core.ask import AskScreen, ConfirmScreen
+from stockllm.tui.core.keys import COMMON, MARKET
+from stockllm.tui.core.palette import Palette
 from stockllm.tui.look.ascii import GLYPHS
 from stockllm.tui.look.theme import LOOKS, themes
-from stockllm.tui.palette import Palette
 from stockllm.tui.watchlist import Watchlist
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -15,8 +15,8 @@ from stockllm.data.records import Bar
 from stockllm.data.store import Store
 from stockllm.tui import board
 from stockllm.tui.app import StockApp
+from stockllm.tui.core.store import NothingToShow
 from stockllm.tui.details import Details
-from stockllm.tui.store import NothingToShow
 
 MakeApp = Callable[..., StockApp]
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -14,8 +14,8 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
 from stockllm.tui.app import StockApp
+from stockllm.tui.core.top_bar import TopBar
 from stockllm.tui.forecast_line import ForecastLine
-from stockllm.tui.top_bar import TopBar
 from stockllm.tui.watchlist import Watchlist
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

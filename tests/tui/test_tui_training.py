@@ -26,9 +26,9 @@ from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 from stockllm.tui import training_core
 from stockllm.tui.app import StockApp
-from stockllm.tui.ask_screen import ConfirmScreen
+from stockllm.tui.core.ask import ConfirmScreen
+from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.curve import Curve
-from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.train_form import TrainForm
 from stockllm.tui.train_options import FIELDS, check, command_line
 from stockllm.tui.training_screen import TrainingScreen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stockllm.tui.keys import COMMON
+from stockllm.tui.core.keys import COMMON
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look import strings
 from stockllm.tui.look.strings import TABLE, t

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockllm.tui.store_watch import Mark, mark
+from stockllm.tui.core.store_watch import Mark, mark
 
 if TYPE_CHECKING:
     from stockllm.data.health import HealthReport

@@ -14,10 +14,10 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from stockllm.tui.keys import COMMON, Key
+from stockllm.tui.core.keys import COMMON, Key
+from stockllm.tui.core.top_bar import TABS
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.look.text import Language, pad
-from stockllm.tui.top_bar import TABS
 
 #: Keys that belong to lists and not to a screen; what they do is each tab's own.
 MOVING = (("↑ ↓  j k", "move"), ("Enter", "enter"))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StoreError
-from stockllm.tui.record import record_of
-from stockllm.tui.store import open_store
+from stockllm.tui.core.record import record_of
+from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from datetime import date

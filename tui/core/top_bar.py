@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from stockllm.tui.dashboard import Dashboard, Facts
+from stockllm.tui.core.dashboard import Dashboard, Facts
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language

@@ -14,17 +14,17 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.worker import WorkerCancelled, WorkerFailed, get_current_worker
 
-from stockllm.tui.key_bar import KeyBar
-from stockllm.tui.keys import COMMON, Key
+from stockllm.tui.core.key_bar import KeyBar
+from stockllm.tui.core.keys import COMMON, Key
+from stockllm.tui.core.messages import Exported, ExportFailed
+from stockllm.tui.core.palette import Entry
+from stockllm.tui.core.top_bar import TopBar
+from stockllm.tui.core.turns import passed
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.messages import Exported, ExportFailed
-from stockllm.tui.palette import Entry
-from stockllm.tui.top_bar import TopBar
-from stockllm.tui.turns import passed
 
 if TYPE_CHECKING:
-    from stockllm.tui.dashboard import Dashboard
+    from stockllm.tui.core.dashboard import Dashboard
 
 #: Writes files and says which; for a thread.
 Write = Callable[[], Sequence[Path]]

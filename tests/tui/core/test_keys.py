@@ -28,19 +28,19 @@ from stockllm.trading.accounts import new_account, open_new
 from stockllm.trading.exchange import LIVE
 from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.app import StockApp
-from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
+from stockllm.tui.core.ask import AskScreen, ConfirmScreen
+from stockllm.tui.core.help import HelpScreen
+from stockllm.tui.core.palette import Palette
+from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.table import Table
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.help_screen import HelpScreen
 from stockllm.tui.news_screen import NewsScreen
-from stockllm.tui.palette import Palette
 from stockllm.tui.quote import Quote
-from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
 #: Where the tests of the dashboard lie.
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
@@ -250,14 +250,14 @@ GUIDE: list[Row] = [
 
 #: Keys that need more than a row, with the test that presses them and looks.
 ELSEWHERE = {
-    ("app.export", "e"): "test_tui_export.test_e_writes_what_is_shown_as_picture_and_table",
+    ("app.export", "e"): "test_export.test_e_writes_what_is_shown_as_picture_and_table",
     ("app.reload", "r"): "test_tui_market.test_r_reads_the_store_again",
     ("app.quit", "q"): "test_tui_market.test_q_quits",
     ("market.forecast", "f"): "test_tui_forecasting.test_f_forecasts_in_a_worker_and_the_cone_appears",
     ("market.filter", "slash"): "test_tui_market.test_slash_filters_enter_keeps_and_escape_clears",
     ("market.compare", "b"): "test_tui_chart.test_an_older_forecast_is_held_against_what_came",
     ("market.compare_next", "B"): "test_tui_chart.test_an_older_forecast_is_held_against_what_came",
-    ("list.pick", "enter"): "test_tui_keys.test_enter_reads_the_company_again",
+    ("list.pick", "enter"): "test_keys.test_enter_reads_the_company_again",
     ("portfolio.cancel_order", "x"): "test_tui_portfolio."
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",
     ("ticket.send", "ctrl+s"): "test_tui_portfolio."
@@ -279,12 +279,11 @@ ELSEWHERE = {
     "test_u_says_what_it_would_ask_and_refreshes_in_a_process_of_its_own",
     ("system.stop_refresh", "x"): "test_tui_system."
     "test_x_stops_whoever_refreshes_and_a_failure_is_its_last_sentence",
-    ("guide.guide_demo", "d"): "test_tui_trouble."
-    "test_the_guide_makes_the_demo_or_imports_and_shows_what_came",
+    ("guide.guide_demo", "d"): "test_trouble.test_the_guide_makes_the_demo_or_imports_and_shows_what_came",
     (
         "guide.reload",
         "r",
-    ): "test_tui_trouble.test_an_empty_store_shows_the_guide_and_r_finds_the_data_that_came",
+    ): "test_trouble.test_an_empty_store_shows_the_guide_and_r_finds_the_data_that_came",
 }
 
 ANSWERS = {("confirm.yes", key): True for key in ("y", "enter")} | {

@@ -23,9 +23,9 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
+from stockllm.tui.core.jobs import Job
+from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.jobs import Job
-from stockllm.tui.text_screen import TextScreen
 from stockllm.tui.ticket_screen import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

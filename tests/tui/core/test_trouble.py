@@ -15,8 +15,8 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.tui import board
 from stockllm.tui.app import StockApp, main
+from stockllm.tui.core.key_bar import KeyBar
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.key_bar import KeyBar
 from stockllm.tui.market_screen import MarketScreen
 from stockllm.tui.quote import Quote
 

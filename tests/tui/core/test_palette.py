@@ -14,16 +14,16 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
-from stockllm.tui.ask_screen import AskScreen, ConfirmScreen
+from stockllm.tui.core.ask import AskScreen, ConfirmScreen
+from stockllm.tui.core.keys import COMMON, TAB_KEYS
+from stockllm.tui.core.palette import Palette
+from stockllm.tui.core.top_bar import TABS
 from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.keys import COMMON, TAB_KEYS
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look.strings import TABLE, t
-from stockllm.tui.palette import Palette
 from stockllm.tui.portfolio_screen import PortfolioScreen
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.ticket_screen import TicketScreen
-from stockllm.tui.top_bar import TABS
 from stockllm.tui.train_form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from stockllm.tui.jobs import Job
+from stockllm.tui.core.jobs import Job
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from stockllm.tui.keys import Key
+from stockllm.tui.core.keys import Key
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stockllm.tui.store import open_store
+from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

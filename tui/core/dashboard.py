@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from stockllm.data.errors import StockllmError
     from stockllm.data.paths import Home
-    from stockllm.tui.jobs import Job
+    from stockllm.tui.core.jobs import Job
     from stockllm.tui.look.ascii import Charset
     from stockllm.tui.look.text import Language
     from stockllm.tui.look.theme import UpColour
