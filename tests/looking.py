@@ -17,9 +17,9 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange import Exchange
 from stockllm.trading.rules import Order
 from stockllm.tui.app import StockApp
-from stockllm.tui.chart import CandleChart
 from stockllm.tui.drawing.table import Table
-from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.market.chart import CandleChart
+from stockllm.tui.market.screen import MarketScreen
 
 WIDE = (160, 50)
 

@@ -19,7 +19,6 @@ from textual.timer import Timer
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.paths import Home
-from stockllm.tui.board import Forecaster, forecast_one
 from stockllm.tui.commands import offered
 from stockllm.tui.core import jobs
 from stockllm.tui.core.dashboard import Facts, Trouble
@@ -35,7 +34,8 @@ from stockllm.tui.look.ascii import AsciiFilter, Charset
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
 from stockllm.tui.look.theme import LOOKS, NAMES, Look, UpColour, theme_name, themes
-from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.market.board import Forecaster, forecast_one
+from stockllm.tui.market.screen import MarketScreen
 from stockllm.tui.memory import TIDY_S, Tidy
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from stockllm.tui.look.theme import LOOKS
 
 if TYPE_CHECKING:
     from stockllm.tui.core.tab import TabScreen
-    from stockllm.tui.market_screen import MarketScreen
+    from stockllm.tui.market.screen import MarketScreen
 
 
 def offered(market: MarketScreen, screen: TabScreen) -> list[Entry]:

@@ -22,7 +22,7 @@ from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.market.ticks import round_to_tick
 from stockllm.tui.app import StockApp
-from stockllm.tui.board import RULES, Forecaster, SignalRule
+from stockllm.tui.market.board import RULES, Forecaster, SignalRule
 
 #: The day on which every test of the dashboard happens.
 NOW = datetime(2026, 4, 1, 18, 30, tzinfo=timezone(timedelta(hours=8)))

@@ -18,7 +18,7 @@ from stockllm.tui.core.keys import COMMON, MARKET
 from stockllm.tui.core.palette import Palette
 from stockllm.tui.look.ascii import GLYPHS
 from stockllm.tui.look.theme import LOOKS, themes
-from stockllm.tui.watchlist import Watchlist
+from stockllm.tui.market.watchlist import Watchlist
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -27,7 +27,7 @@ from stockllm.tui.drawing.curve import Curve, Plot, draw
 from stockllm.tui.ledger_core import Ledger, choose
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look.text import level, price
-from stockllm.tui.outcome_line import OutcomeLine
+from stockllm.tui.market.outcome_line import OutcomeLine
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -11,7 +11,7 @@ from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.tui.app import StockApp
-from stockllm.tui.data_panel import DataPanel
+from stockllm.tui.market.data_panel import DataPanel
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 STARTED = datetime(2026, 3, 31, 18, 30, tzinfo=timezone(timedelta(hours=8)))

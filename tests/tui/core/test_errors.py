@@ -25,7 +25,7 @@ from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.jobs import Job
 from stockllm.tui.core.text_screen import TextScreen
-from stockllm.tui.guide_screen import GuideScreen
+from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.ticket_screen import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -33,9 +33,9 @@ from stockllm.tui.core.help import HelpScreen
 from stockllm.tui.core.palette import Palette
 from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.table import Table
-from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.news_screen import NewsScreen
-from stockllm.tui.quote import Quote
+from stockllm.tui.market.guide import GuideScreen
+from stockllm.tui.market.news import NewsScreen
+from stockllm.tui.market.quote import Quote
 from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
@@ -251,12 +251,12 @@ GUIDE: list[Row] = [
 #: Keys that need more than a row, with the test that presses them and looks.
 ELSEWHERE = {
     ("app.export", "e"): "test_export.test_e_writes_what_is_shown_as_picture_and_table",
-    ("app.reload", "r"): "test_tui_market.test_r_reads_the_store_again",
-    ("app.quit", "q"): "test_tui_market.test_q_quits",
-    ("market.forecast", "f"): "test_tui_forecasting.test_f_forecasts_in_a_worker_and_the_cone_appears",
-    ("market.filter", "slash"): "test_tui_market.test_slash_filters_enter_keeps_and_escape_clears",
-    ("market.compare", "b"): "test_tui_chart.test_an_older_forecast_is_held_against_what_came",
-    ("market.compare_next", "B"): "test_tui_chart.test_an_older_forecast_is_held_against_what_came",
+    ("app.reload", "r"): "test_market.test_r_reads_the_store_again",
+    ("app.quit", "q"): "test_market.test_q_quits",
+    ("market.forecast", "f"): "test_forecasting.test_f_forecasts_in_a_worker_and_the_cone_appears",
+    ("market.filter", "slash"): "test_market.test_slash_filters_enter_keeps_and_escape_clears",
+    ("market.compare", "b"): "test_chart.test_an_older_forecast_is_held_against_what_came",
+    ("market.compare_next", "B"): "test_chart.test_an_older_forecast_is_held_against_what_came",
     ("list.pick", "enter"): "test_keys.test_enter_reads_the_company_again",
     ("portfolio.cancel_order", "x"): "test_tui_portfolio."
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",

@@ -18,9 +18,9 @@ from stockllm.tui.core.ask import AskScreen, ConfirmScreen
 from stockllm.tui.core.keys import COMMON, TAB_KEYS
 from stockllm.tui.core.palette import Palette
 from stockllm.tui.core.top_bar import TABS
-from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look.strings import TABLE, t
+from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.portfolio_screen import PortfolioScreen
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.ticket_screen import TicketScreen

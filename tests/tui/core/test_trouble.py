@@ -13,12 +13,12 @@ from textual.widgets import Static
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.tui import board
 from stockllm.tui.app import StockApp, main
 from stockllm.tui.core.key_bar import KeyBar
-from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.market_screen import MarketScreen
-from stockllm.tui.quote import Quote
+from stockllm.tui.market import board
+from stockllm.tui.market.guide import GuideScreen
+from stockllm.tui.market.quote import Quote
+from stockllm.tui.market.screen import MarketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -16,8 +16,8 @@ from textual.widgets import Static
 from stockllm.data.paths import Home
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.store_watch import StoreWatch, mark
-from stockllm.tui.guide_screen import GuideScreen
-from stockllm.tui.market_screen import MarketScreen
+from stockllm.tui.market.guide import GuideScreen
+from stockllm.tui.market.screen import MarketScreen
 from stockllm.tui.ticket_screen import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

@@ -9,11 +9,11 @@ from textual.reactive import reactive
 
 from stockllm.market.companies import display
 from stockllm.nightly.names import OUTCOME_NAMES, WHY_NAMES
-from stockllm.tui.board import Board, DataState, LastRefresh
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import clip
-from stockllm.tui.panel import Line, Panel
+from stockllm.tui.market.board import Board, DataState, LastRefresh
+from stockllm.tui.market.panel import Line, Panel
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell

@@ -18,12 +18,12 @@ from stockllm.data.records import Article, Bar, PathForecast, Series
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.tui.app import StockApp
-from stockllm.tui.chart import CandleChart
 from stockllm.tui.drawing.periods import ahead, resample
-from stockllm.tui.forecast_line import ForecastLine
-from stockllm.tui.news_screen import NewsScreen
-from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.quote import Quote
+from stockllm.tui.market.chart import CandleChart
+from stockllm.tui.market.forecast_line import ForecastLine
+from stockllm.tui.market.news import NewsScreen
+from stockllm.tui.market.outcome_line import OutcomeLine
+from stockllm.tui.market.quote import Quote
 
 if TYPE_CHECKING:
     pass

@@ -13,10 +13,10 @@ from stockllm.data.records import PathForecast
 from stockllm.data.scores import Score
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import record
-from stockllm.tui import board
 from stockllm.tui.app import StockApp
-from stockllm.tui.board import load_detail
-from stockllm.tui.forecast_line import ForecastLine
+from stockllm.tui.market import board
+from stockllm.tui.market.board import load_detail
+from stockllm.tui.market.forecast_line import ForecastLine
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -9,10 +9,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from stockllm.tui.board import Detail, Past
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
+from stockllm.tui.market.board import Detail, Past
 
 
 class OutcomeLine(Widget):

@@ -10,11 +10,11 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.data.records import PathForecast
-from stockllm.tui.board import Detail
 from stockllm.tui.drawing.plot import future_sessions
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
+from stockllm.tui.market.board import Detail
 
 #: Taiwan has kept UTC+8 all year since 1980.
 TAIPEI = timezone(timedelta(hours=8))

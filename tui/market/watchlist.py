@@ -17,10 +17,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from stockllm.market.companies import display
-from stockllm.tui.board import Board, Row
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language, pad
+from stockllm.tui.market.board import Board, Row
 
 #: Mark and look of a rule's verdict.
 MARKS = {"buy": ("▲", "up"), "sell": ("▼", "down"), "hold": ("·", "quiet"), None: (" ", "quiet")}

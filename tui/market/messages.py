@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from stockllm.tui.board import Board, DataState, Detail, Marks, Past
+from stockllm.tui.market.board import Board, DataState, Detail, Marks, Past
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -17,10 +17,6 @@ from textual.worker import get_current_worker
 
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
-from stockllm.tui import board as core
-from stockllm.tui.board import Board, DataState, Forecaster
-from stockllm.tui.chart import CandleChart
-from stockllm.tui.company_actions import CompanyActions
 from stockllm.tui.core.dashboard import Facts
 from stockllm.tui.core.keys import MARKET, Key, bindings
 from stockllm.tui.core.messages import LoadFailed
@@ -28,14 +24,18 @@ from stockllm.tui.core.palette import Entry
 from stockllm.tui.core.store import NothingToShow
 from stockllm.tui.core.store_watch import LOOK_S, StoreWatch, mark
 from stockllm.tui.core.tab import TabScreen
-from stockllm.tui.data_panel import DataPanel
-from stockllm.tui.details import Details
 from stockllm.tui.drawing.periods import SPANS
-from stockllm.tui.forecast_line import ForecastLine
-from stockllm.tui.guide_screen import GuideScreen
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.look.text import Language
-from stockllm.tui.market_messages import (
+from stockllm.tui.market import board as core
+from stockllm.tui.market.board import Board, DataState, Forecaster
+from stockllm.tui.market.chart import CandleChart
+from stockllm.tui.market.company_actions import CompanyActions
+from stockllm.tui.market.data_panel import DataPanel
+from stockllm.tui.market.details import Details
+from stockllm.tui.market.forecast_line import ForecastLine
+from stockllm.tui.market.guide import GuideScreen
+from stockllm.tui.market.messages import (
     BoardLoaded,
     DataStateLoaded,
     ForecastDone,
@@ -44,11 +44,11 @@ from stockllm.tui.market_messages import (
     Judged,
     StoreSeen,
 )
-from stockllm.tui.news_panel import NewsPanel
-from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.quote import Quote
-from stockllm.tui.signals_panel import SignalsPanel
-from stockllm.tui.watchlist import Watchlist
+from stockllm.tui.market.news_panel import NewsPanel
+from stockllm.tui.market.outcome_line import OutcomeLine
+from stockllm.tui.market.quote import Quote
+from stockllm.tui.market.signals_panel import SignalsPanel
+from stockllm.tui.market.watchlist import Watchlist
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -17,17 +17,17 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.tui.app import StockApp
-from stockllm.tui.board import Row
-from stockllm.tui.chart import CandleChart
 from stockllm.tui.core.help import HelpScreen
 from stockllm.tui.core.key_bar import KeyBar
 from stockllm.tui.core.keys import COMMON, MARKET
 from stockllm.tui.core.top_bar import TopBar
 from stockllm.tui.drawing.table import Table
 from stockllm.tui.look.text import lots, price
-from stockllm.tui.market_screen import MarketScreen
-from stockllm.tui.quote import Quote
-from stockllm.tui.watchlist import Watchlist, heading, line
+from stockllm.tui.market.board import Row
+from stockllm.tui.market.chart import CandleChart
+from stockllm.tui.market.quote import Quote
+from stockllm.tui.market.screen import MarketScreen
+from stockllm.tui.market.watchlist import Watchlist, heading, line
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import clip, pad
-from stockllm.tui.panel import Line, Panel
+from stockllm.tui.market.panel import Line, Panel
 
 
 class NewsPanel(Panel):

@@ -11,9 +11,9 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from stockllm.tui import board as core
-from stockllm.tui.board import Detail
 from stockllm.tui.core.store import NothingToShow, open_store
+from stockllm.tui.market import board as core
+from stockllm.tui.market.board import Detail
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

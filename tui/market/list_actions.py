@@ -9,7 +9,7 @@ from stockllm.tui.core.ask import AskScreen, ConfirmScreen
 from stockllm.tui.core.palette import Entry
 from stockllm.tui.core.tab import TabScreen
 from stockllm.tui.look.strings import TABLE, t
-from stockllm.tui.watchlist import ORDERS, Watchlist
+from stockllm.tui.market.watchlist import ORDERS, Watchlist
 
 
 class ListActions(TabScreen):

@@ -15,8 +15,8 @@ from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.top_bar import TopBar
-from stockllm.tui.forecast_line import ForecastLine
-from stockllm.tui.watchlist import Watchlist
+from stockllm.tui.market.forecast_line import ForecastLine
+from stockllm.tui.market.watchlist import Watchlist
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

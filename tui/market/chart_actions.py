@@ -8,19 +8,19 @@ from functools import partial
 from textual import on, work
 from textual.reactive import reactive
 
-from stockllm.tui import board as core
-from stockllm.tui.board import Detail, Past
-from stockllm.tui.chart import CandleChart
 from stockllm.tui.core import export
 from stockllm.tui.core.messages import LoadFailed
 from stockllm.tui.core.tab import TabScreen, Write
 from stockllm.tui.drawing.periods import SPANS, Period, Span
-from stockllm.tui.forecast_line import ForecastLine
 from stockllm.tui.look.strings import t
-from stockllm.tui.market_messages import PastLoaded
-from stockllm.tui.news_screen import NewsScreen
-from stockllm.tui.outcome_line import OutcomeLine
-from stockllm.tui.quote import Quote
+from stockllm.tui.market import board as core
+from stockllm.tui.market.board import Detail, Past
+from stockllm.tui.market.chart import CandleChart
+from stockllm.tui.market.forecast_line import ForecastLine
+from stockllm.tui.market.messages import PastLoaded
+from stockllm.tui.market.news import NewsScreen
+from stockllm.tui.market.outcome_line import OutcomeLine
+from stockllm.tui.market.quote import Quote
 
 
 class ChartActions(TabScreen):

@@ -16,11 +16,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from stockllm.market.companies import display
-from stockllm.tui.board import Detail
 from stockllm.tui.drawing.table import Column, Line, Table
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
+from stockllm.tui.market.board import Detail
 
 
 class NewsScreen(ModalScreen[None]):

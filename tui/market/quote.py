@@ -8,11 +8,11 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from stockllm.market.companies import display
-from stockllm.tui.board import Board, Detail
-from stockllm.tui.chart import Pointer
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
+from stockllm.tui.market.board import Board, Detail
+from stockllm.tui.market.chart import Pointer
 
 
 class Quote(Widget):

@@ -13,10 +13,10 @@ from textual.pilot import Pilot
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
-from stockllm.tui import board
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.store import NothingToShow
-from stockllm.tui.details import Details
+from stockllm.tui.market import board
+from stockllm.tui.market.details import Details
 
 MakeApp = Callable[..., StockApp]
 Settle = Callable[[Pilot[None]], Awaitable[None]]

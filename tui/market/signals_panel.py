@@ -8,8 +8,8 @@ from stockllm.data.records import Signal
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import clip, pad
-from stockllm.tui.panel import Line, Panel
-from stockllm.tui.watchlist import MARKS
+from stockllm.tui.market.panel import Line, Panel
+from stockllm.tui.market.watchlist import MARKS
 
 #: The style of a verdict.
 _LOOKS = {"buy": "$up", "sell": "$down", "hold": "$text-quiet"}

@@ -16,13 +16,13 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from stockllm.tui.board import Detail, Past
 from stockllm.tui.drawing.canvas import PLAIN, Canvas
 from stockllm.tui.drawing.periods import PERIODS, SPANS, Period, Span, ahead, resample
 from stockllm.tui.drawing.plot import SPACINGS, Ohlcv, View
 from stockllm.tui.drawing.raster import Arranged, arrange, paint
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language, clip
+from stockllm.tui.market.board import Detail, Past
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series

@@ -7,12 +7,12 @@ from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
-from stockllm.tui.chart_actions import ChartActions
 from stockllm.tui.core.messages import LoadFailed
-from stockllm.tui.details import Details
-from stockllm.tui.list_actions import ListActions
-from stockllm.tui.market_messages import DetailLoaded
-from stockllm.tui.watchlist import Picked
+from stockllm.tui.market.chart_actions import ChartActions
+from stockllm.tui.market.details import Details
+from stockllm.tui.market.list_actions import ListActions
+from stockllm.tui.market.messages import DetailLoaded
+from stockllm.tui.market.watchlist import Picked
 
 #: Keys rest for this long before the neighbours are read: who holds a key down is not held up by it.
 REST_S = 0.15

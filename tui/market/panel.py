@@ -6,9 +6,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from stockllm.tui.board import Detail
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
+from stockllm.tui.market.board import Detail
 
 #: A line of a panel as (text, style) pieces.
 Line = list[tuple[str, str]]
