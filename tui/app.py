@@ -129,7 +129,7 @@ class StockApp(KeysInTurn):
 
             return LedgerScreen(self.language)
         if name == "portfolio":
-            from stockllm.tui.portfolio_screen import PortfolioScreen
+            from stockllm.tui.portfolio.screen import PortfolioScreen
 
             return PortfolioScreen(self.language)
         if name == "training":

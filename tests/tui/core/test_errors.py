@@ -26,7 +26,7 @@ from stockllm.tui.app import StockApp
 from stockllm.tui.core.jobs import Job
 from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.market.guide import GuideScreen
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -26,7 +26,6 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading.accounts import new_account, open_new
 from stockllm.trading.exchange import LIVE
-from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.ask import AskScreen, ConfirmScreen
 from stockllm.tui.core.help import HelpScreen
@@ -36,7 +35,8 @@ from stockllm.tui.drawing.table import Table
 from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.market.news import NewsScreen
 from stockllm.tui.market.quote import Quote
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio.account import AccountScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
 #: Where the tests of the dashboard lie.
@@ -258,12 +258,11 @@ ELSEWHERE = {
     ("market.compare", "b"): "test_chart.test_an_older_forecast_is_held_against_what_came",
     ("market.compare_next", "B"): "test_chart.test_an_older_forecast_is_held_against_what_came",
     ("list.pick", "enter"): "test_keys.test_enter_reads_the_company_again",
-    ("portfolio.cancel_order", "x"): "test_tui_portfolio."
+    ("portfolio.cancel_order", "x"): "test_portfolio."
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",
-    ("ticket.send", "ctrl+s"): "test_tui_portfolio."
+    ("ticket.send", "ctrl+s"): "test_portfolio."
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",
-    ("account.open", "ctrl+s"): "test_tui_accounts."
-    "test_an_account_is_opened_in_a_form_that_says_what_is_wrong",
+    ("account.open", "ctrl+s"): "test_accounts.test_an_account_is_opened_in_a_form_that_says_what_is_wrong",
     ("ledger.score", "u"): "test_tui_ledger.test_u_scores_what_has_come_and_trouble_is_one_sentence",
     ("training.stop_run", "x"): "test_tui_training."
     "test_the_form_starts_a_process_that_is_followed_stopped_and_found_again",

@@ -21,9 +21,9 @@ from stockllm.tui.core.top_bar import TABS
 from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.guide import GuideScreen
-from stockllm.tui.portfolio_screen import PortfolioScreen
+from stockllm.tui.portfolio.screen import PortfolioScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 from stockllm.tui.system_screen import SystemScreen
-from stockllm.tui.ticket_screen import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

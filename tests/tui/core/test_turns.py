@@ -15,7 +15,7 @@ from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
 from stockllm.tui.ledger_screen import LedgerScreen
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 from stockllm.tui.train_form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

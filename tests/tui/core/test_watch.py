@@ -18,7 +18,7 @@ from stockllm.tui.app import StockApp
 from stockllm.tui.core.store_watch import StoreWatch, mark
 from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.market.screen import MarketScreen
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

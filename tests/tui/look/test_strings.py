@@ -12,7 +12,7 @@ from stockllm.tui.ledger_screen import LedgerScreen
 from stockllm.tui.look import strings
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.screen import MarketScreen
-from stockllm.tui.portfolio_screen import PortfolioScreen
+from stockllm.tui.portfolio.screen import PortfolioScreen
 from stockllm.tui.system_screen import SystemScreen
 from stockllm.tui.training_screen import TrainingScreen
 

@@ -13,10 +13,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from stockllm.data.errors import StockllmError
-from stockllm.tui import portfolio_core as core
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.portfolio_messages import AccountChecked, AccountOpened
+from stockllm.tui.portfolio import reading as core
+from stockllm.tui.portfolio.messages import AccountChecked, AccountOpened
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

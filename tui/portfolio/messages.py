@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from stockllm.tui.portfolio_core import AccountPast, Portfolio, Ticket, Which
+from stockllm.tui.portfolio.reading import AccountPast, Portfolio, Ticket, Which
 
 if TYPE_CHECKING:
     from stockllm.trading.brokers import Placed

@@ -16,11 +16,11 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.history import held_instead, history
 from stockllm.trading.rules import Rules
-from stockllm.tui import portfolio_core
 from stockllm.tui.app import StockApp
-from stockllm.tui.portfolio_messages import TicketChecked
-from stockllm.tui.portfolio_screen import PortfolioScreen
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio import reading as portfolio_core
+from stockllm.tui.portfolio.messages import TicketChecked
+from stockllm.tui.portfolio.screen import PortfolioScreen
+from stockllm.tui.portfolio.ticket import TicketScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -13,12 +13,12 @@ from textual.widgets import Input, Static
 
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import display
-from stockllm.tui import portfolio_core as core
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.portfolio_core import Portfolio, Ticket
-from stockllm.tui.portfolio_messages import TicketChecked
+from stockllm.tui.portfolio import reading as core
+from stockllm.tui.portfolio.messages import TicketChecked
+from stockllm.tui.portfolio.reading import Portfolio, Ticket
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

@@ -13,8 +13,6 @@ from textual.widgets import Static
 
 from stockllm.data.errors import StockllmError, UsageError
 from stockllm.market.companies import display
-from stockllm.tui import portfolio_core as core
-from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.core.ask import ConfirmScreen
 from stockllm.tui.core.keys import PORTFOLIO, Key, bindings
 from stockllm.tui.core.messages import LoadFailed
@@ -24,9 +22,11 @@ from stockllm.tui.drawing.curve import Curve, Plot
 from stockllm.tui.drawing.table import Cell, Column, Line, Table
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
-from stockllm.tui.portfolio_core import AccountPast, Holding, Portfolio, Ticket, Which
-from stockllm.tui.portfolio_messages import AccountsFound, OrderChanged, PastFound, PortfolioLoaded
-from stockllm.tui.ticket_screen import TicketScreen
+from stockllm.tui.portfolio import reading as core
+from stockllm.tui.portfolio.account import AccountScreen
+from stockllm.tui.portfolio.messages import AccountsFound, OrderChanged, PastFound, PortfolioLoaded
+from stockllm.tui.portfolio.reading import AccountPast, Holding, Portfolio, Ticket, Which
+from stockllm.tui.portfolio.ticket import TicketScreen
 
 if TYPE_CHECKING:
     from datetime import date

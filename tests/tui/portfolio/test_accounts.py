@@ -14,10 +14,10 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading.accounts import new_account, open_new
 from stockllm.trading.exchange import LIVE, Exchange
-from stockllm.tui.account_screen import AccountScreen
 from stockllm.tui.app import StockApp
 from stockllm.tui.look.text import Language
-from stockllm.tui.portfolio_screen import PortfolioScreen
+from stockllm.tui.portfolio.account import AccountScreen
+from stockllm.tui.portfolio.screen import PortfolioScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -21,7 +21,7 @@ from stockllm.trading.access import hash_password
 from stockllm.trading.exchange import Exchange
 from stockllm.trading.rules import Order
 from stockllm.tui.app import StockApp
-from stockllm.tui.portfolio_screen import PortfolioScreen
+from stockllm.tui.portfolio.screen import PortfolioScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
