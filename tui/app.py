@@ -125,7 +125,7 @@ class StockApp(KeysInTurn):
     def _tab(self, name: str) -> TabScreen:
         """The screen of a tab, made when it is first opened; only then is its code imported."""
         if name == "ledger":
-            from stockllm.tui.ledger_screen import LedgerScreen
+            from stockllm.tui.ledger.screen import LedgerScreen
 
             return LedgerScreen(self.language)
         if name == "portfolio":

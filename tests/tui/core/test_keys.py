@@ -263,7 +263,7 @@ ELSEWHERE = {
     ("ticket.send", "ctrl+s"): "test_portfolio."
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",
     ("account.open", "ctrl+s"): "test_accounts.test_an_account_is_opened_in_a_form_that_says_what_is_wrong",
-    ("ledger.score", "u"): "test_tui_ledger.test_u_scores_what_has_come_and_trouble_is_one_sentence",
+    ("ledger.score", "u"): "test_ledger.test_u_scores_what_has_come_and_trouble_is_one_sentence",
     ("training.stop_run", "x"): "test_tui_training."
     "test_the_form_starts_a_process_that_is_followed_stopped_and_found_again",
     ("training.resume_run", "u"): "test_tui_training."

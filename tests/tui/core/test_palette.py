@@ -18,7 +18,7 @@ from stockllm.tui.core.ask import AskScreen, ConfirmScreen
 from stockllm.tui.core.keys import COMMON, TAB_KEYS
 from stockllm.tui.core.palette import Palette
 from stockllm.tui.core.top_bar import TABS
-from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.portfolio.screen import PortfolioScreen

@@ -14,7 +14,7 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange import LIVE, Exchange
 from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
-from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.portfolio.ticket import TicketScreen
 from stockllm.tui.train_form import TrainForm
 

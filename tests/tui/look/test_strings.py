@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stockllm.tui.core.keys import COMMON
-from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.look import strings
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.screen import MarketScreen

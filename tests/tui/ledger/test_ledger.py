@@ -21,11 +21,11 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import record, score_due
-from stockllm.tui import ledger_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.drawing.curve import Curve, Plot, draw
-from stockllm.tui.ledger_core import Ledger, choose
-from stockllm.tui.ledger_screen import LedgerScreen
+from stockllm.tui.ledger import reading as ledger_core
+from stockllm.tui.ledger.reading import Ledger, choose
+from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.look.text import level, price
 from stockllm.tui.market.outcome_line import OutcomeLine
 

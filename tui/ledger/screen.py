@@ -11,7 +11,6 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from stockllm.market.companies import display
-from stockllm.tui import ledger_core as core
 from stockllm.tui.core.keys import LEDGER, Key, bindings
 from stockllm.tui.core.messages import LoadFailed
 from stockllm.tui.core.store import NothingToShow
@@ -19,9 +18,10 @@ from stockllm.tui.core.tab import TabScreen, Write
 from stockllm.tui.drawing.box import say
 from stockllm.tui.drawing.curve import Curve, Plot
 from stockllm.tui.drawing.table import Cell, Column, Lines, Table
-from stockllm.tui.ledger_core import Band, Chosen, Entry, Ledger
-from stockllm.tui.ledger_detail import ForecastDetail, load_said
-from stockllm.tui.ledger_messages import BandsLoaded, LedgerChosen, LedgerLoaded, SaidLoaded, Scored
+from stockllm.tui.ledger import reading as core
+from stockllm.tui.ledger.detail import ForecastDetail, load_said
+from stockllm.tui.ledger.messages import BandsLoaded, LedgerChosen, LedgerLoaded, SaidLoaded, Scored
+from stockllm.tui.ledger.reading import Band, Chosen, Entry, Ledger
 from stockllm.tui.look import text
 from stockllm.tui.look.strings import t
 

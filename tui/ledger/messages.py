@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from stockllm.tui.ledger_core import Band, Chosen, Ledger
-from stockllm.tui.ledger_detail import Said
+from stockllm.tui.ledger.detail import Said
+from stockllm.tui.ledger.reading import Band, Chosen, Ledger
 
 
 @dataclass(eq=False)

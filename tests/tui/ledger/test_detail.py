@@ -18,7 +18,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.market.companies import Company
 from stockllm.tui.app import StockApp
-from stockllm.tui.ledger_detail import ForecastDetail, Said, SaidDay, load_said
+from stockllm.tui.ledger.detail import ForecastDetail, Said, SaidDay, load_said
 from stockllm.tui.look.text import level, price
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
