@@ -133,7 +133,7 @@ class StockApp(KeysInTurn):
 
             return PortfolioScreen(self.language)
         if name == "training":
-            from stockllm.tui.training_screen import TrainingScreen
+            from stockllm.tui.training.screen import TrainingScreen
 
             return TrainingScreen(self.language)
         if name == "system":

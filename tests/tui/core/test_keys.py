@@ -37,7 +37,7 @@ from stockllm.tui.market.news import NewsScreen
 from stockllm.tui.market.quote import Quote
 from stockllm.tui.portfolio.account import AccountScreen
 from stockllm.tui.portfolio.ticket import TicketScreen
-from stockllm.tui.train_form import TrainForm
+from stockllm.tui.training.form import TrainForm
 
 #: Where the tests of the dashboard lie.
 TESTS = Path(__file__).parents[1]
@@ -264,15 +264,14 @@ ELSEWHERE = {
     "test_an_order_is_checked_while_typed_sent_when_asked_twice_and_taken_back",
     ("account.open", "ctrl+s"): "test_accounts.test_an_account_is_opened_in_a_form_that_says_what_is_wrong",
     ("ledger.score", "u"): "test_ledger.test_u_scores_what_has_come_and_trouble_is_one_sentence",
-    ("training.stop_run", "x"): "test_tui_training."
+    ("training.stop_run", "x"): "test_training."
     "test_the_form_starts_a_process_that_is_followed_stopped_and_found_again",
-    ("training.resume_run", "u"): "test_tui_training."
+    ("training.resume_run", "u"): "test_training."
     "test_the_form_starts_a_process_that_is_followed_stopped_and_found_again",
-    ("form.start", "ctrl+s"): "test_tui_training."
+    ("form.start", "ctrl+s"): "test_training."
     "test_the_form_starts_a_process_that_is_followed_stopped_and_found_again",
-    ("training.default", "d"): "test_tui_training."
-    "test_adapters_show_their_cards_become_default_and_are_compared",
-    ("training.compare_adapters", "v"): "test_tui_training."
+    ("training.default", "d"): "test_training.test_adapters_show_their_cards_become_default_and_are_compared",
+    ("training.compare_adapters", "v"): "test_training."
     "test_adapters_show_their_cards_become_default_and_are_compared",
     ("system.refresh_now", "u"): "test_tui_system."
     "test_u_says_what_it_would_ask_and_refreshes_in_a_process_of_its_own",

@@ -24,7 +24,7 @@ from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.portfolio.screen import PortfolioScreen
 from stockllm.tui.portfolio.ticket import TicketScreen
 from stockllm.tui.system_screen import SystemScreen
-from stockllm.tui.train_form import TrainForm
+from stockllm.tui.training.form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -16,7 +16,7 @@ from stockllm.trading.rules import Rules
 from stockllm.tui.app import StockApp
 from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.portfolio.ticket import TicketScreen
-from stockllm.tui.train_form import TrainForm
+from stockllm.tui.training.form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -14,7 +14,7 @@ from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.screen import MarketScreen
 from stockllm.tui.portfolio.screen import PortfolioScreen
 from stockllm.tui.system_screen import SystemScreen
-from stockllm.tui.training_screen import TrainingScreen
+from stockllm.tui.training.screen import TrainingScreen
 
 TUI = Path(strings.__file__).parent
 

@@ -17,8 +17,8 @@ from textual.widgets import Checkbox, Input, Static
 from stockllm.data.errors import StockllmError
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.train_options import FIELDS, Checked, Field, check, command_line
-from stockllm.tui.training_messages import FormChecked
+from stockllm.tui.training.messages import FormChecked
+from stockllm.tui.training.options import FIELDS, Checked, Field, check, command_line
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home

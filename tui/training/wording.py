@@ -9,7 +9,7 @@ from textual.content import Content
 
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.look.text import Language
-from stockllm.tui.training_core import Adapter, Run
+from stockllm.tui.training.reading import Adapter, Run
 
 if TYPE_CHECKING:
     from stockllm.forecaster.models.cards import Card

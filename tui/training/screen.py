@@ -11,7 +11,6 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Static
 
-from stockllm.tui import training_core as core
 from stockllm.tui.core import jobs
 from stockllm.tui.core.ask import ConfirmScreen
 from stockllm.tui.core.jobs import Job
@@ -23,10 +22,11 @@ from stockllm.tui.drawing.box import say
 from stockllm.tui.drawing.curve import Curve, Plot
 from stockllm.tui.drawing.table import Cell, Column, Line, Table
 from stockllm.tui.look.strings import t
-from stockllm.tui.train_form import TrainForm
-from stockllm.tui.training_core import Adapter, Adapters, Run
-from stockllm.tui.training_messages import AdaptersLoaded, DefaultSet, RunsLoaded
-from stockllm.tui.training_text import adapter_text, run_text, state_look
+from stockllm.tui.training import reading as core
+from stockllm.tui.training.form import TrainForm
+from stockllm.tui.training.messages import AdaptersLoaded, DefaultSet, RunsLoaded
+from stockllm.tui.training.reading import Adapter, Adapters, Run
+from stockllm.tui.training.wording import adapter_text, run_text, state_look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,14 +24,14 @@ from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
-from stockllm.tui import training_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.ask import ConfirmScreen
 from stockllm.tui.core.text_screen import TextScreen
 from stockllm.tui.drawing.curve import Curve
-from stockllm.tui.train_form import TrainForm
-from stockllm.tui.train_options import FIELDS, check, command_line
-from stockllm.tui.training_screen import TrainingScreen
+from stockllm.tui.training import reading as training_core
+from stockllm.tui.training.form import TrainForm
+from stockllm.tui.training.options import FIELDS, check, command_line
+from stockllm.tui.training.screen import TrainingScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

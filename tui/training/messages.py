@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from stockllm.tui.train_options import Checked
-from stockllm.tui.training_core import Adapters, Run
+from stockllm.tui.training.options import Checked
+from stockllm.tui.training.reading import Adapters, Run
 
 
 @dataclass(eq=False)
