@@ -137,7 +137,7 @@ class StockApp(KeysInTurn):
 
             return TrainingScreen(self.language)
         if name == "system":
-            from stockllm.tui.system_screen import SystemScreen
+            from stockllm.tui.system.screen import SystemScreen
 
             return SystemScreen(self.language)
         where = self.settings.dashboard

@@ -15,7 +15,7 @@ from stockllm.data.settings import Settings
 from stockllm.tui.app import StockApp
 
 # The palette names the actions of tabs whose code nobody has asked for yet.
-TABS = tuple(f"stockllm.tui.{tab}_screen" for tab in ("portfolio", "ledger", "training", "system"))
+TABS = tuple(f"stockllm.tui.{tab}.screen" for tab in ("portfolio", "ledger", "training", "system"))
 HEAVY = (*TABS, "torch", "pandas", "transformers", "mplfinance", "matplotlib", "alembic", "twstock",
          "pyarrow", "tomlkit", "textual_serve")
 

@@ -273,9 +273,9 @@ ELSEWHERE = {
     ("training.default", "d"): "test_training.test_adapters_show_their_cards_become_default_and_are_compared",
     ("training.compare_adapters", "v"): "test_training."
     "test_adapters_show_their_cards_become_default_and_are_compared",
-    ("system.refresh_now", "u"): "test_tui_system."
+    ("system.refresh_now", "u"): "test_system."
     "test_u_says_what_it_would_ask_and_refreshes_in_a_process_of_its_own",
-    ("system.stop_refresh", "x"): "test_tui_system."
+    ("system.stop_refresh", "x"): "test_system."
     "test_x_stops_whoever_refreshes_and_a_failure_is_its_last_sentence",
     ("guide.guide_demo", "d"): "test_trouble.test_the_guide_makes_the_demo_or_imports_and_shows_what_came",
     (

@@ -23,7 +23,7 @@ from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.guide import GuideScreen
 from stockllm.tui.portfolio.screen import PortfolioScreen
 from stockllm.tui.portfolio.ticket import TicketScreen
-from stockllm.tui.system_screen import SystemScreen
+from stockllm.tui.system.screen import SystemScreen
 from stockllm.tui.training.form import TrainForm
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]

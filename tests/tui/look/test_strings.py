@@ -13,7 +13,7 @@ from stockllm.tui.look import strings
 from stockllm.tui.look.strings import TABLE, t
 from stockllm.tui.market.screen import MarketScreen
 from stockllm.tui.portfolio.screen import PortfolioScreen
-from stockllm.tui.system_screen import SystemScreen
+from stockllm.tui.system.screen import SystemScreen
 from stockllm.tui.training.screen import TrainingScreen
 
 TUI = Path(strings.__file__).parent

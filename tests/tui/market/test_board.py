@@ -14,7 +14,7 @@ from stockllm.data.store import Store
 from stockllm.nightly.fitness import examine
 from stockllm.tui.core.store import NothingToShow
 from stockllm.tui.market import board
-from stockllm.tui.system_core import load_store_state
+from stockllm.tui.system.reading import load_store_state
 
 NOW = datetime(2026, 4, 1, 18, 30, tzinfo=timezone(timedelta(hours=8)))
 

@@ -18,7 +18,7 @@ from stockllm.tui.look.text import Language
 if TYPE_CHECKING:
     from stockllm.data.refreshes import RefreshRow, StepRow
     from stockllm.tui.core.dashboard import Trouble
-    from stockllm.tui.system_core import Freshness, StoreState, SystemState
+    from stockllm.tui.system.reading import Freshness, StoreState, SystemState
 
 #: The panes in the order of the key that walks along them. Freshness stands beside the others where
 #: there is room for two.

@@ -16,7 +16,6 @@ from textual.widgets import Static
 
 from stockllm.data.refreshes import RefreshRow
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
-from stockllm.tui import system_core as core
 from stockllm.tui.core import jobs
 from stockllm.tui.core.ask import ConfirmScreen
 from stockllm.tui.core.jobs import Job
@@ -29,9 +28,10 @@ from stockllm.tui.drawing.box import say
 from stockllm.tui.drawing.table import Table
 from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
-from stockllm.tui.system_core import StoreState, SystemState
-from stockllm.tui.system_messages import Planned, StoreStateLoaded, SystemLoaded
-from stockllm.tui.system_tables import PANES, fill_pane, freshness_table
+from stockllm.tui.system import reading as core
+from stockllm.tui.system.messages import Planned, StoreStateLoaded, SystemLoaded
+from stockllm.tui.system.reading import StoreState, SystemState
+from stockllm.tui.system.tables import PANES, fill_pane, freshness_table
 
 #: What to call a failure, by the group of the worker.
 _FAILED = {"start": "toast.refresh_failed", "plan": "toast.refresh_failed"}

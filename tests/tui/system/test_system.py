@@ -19,12 +19,12 @@ from stockllm.data.paths import Home
 from stockllm.data.records import QuarantinedRow
 from stockllm.data.store import Store
 from stockllm.nightly.lock import hold
-from stockllm.tui import system_core
 from stockllm.tui.app import StockApp
 from stockllm.tui.core import jobs
 from stockllm.tui.core.ask import ConfirmScreen
 from stockllm.tui.drawing.table import Table
-from stockllm.tui.system_screen import SystemScreen
+from stockllm.tui.system import reading as system_core
+from stockllm.tui.system.screen import SystemScreen
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from stockllm.tui.system_core import StoreState, SystemState
+from stockllm.tui.system.reading import StoreState, SystemState
 
 
 @dataclass(eq=False)
