@@ -1,4 +1,4 @@
-"""What the keys of the market tab do to its list and panels; that each does something: test_tui_keys."""
+"""What the keys of the market tab do to its list and panels; that each does something: test_keys."""
 
 from __future__ import annotations
 
