@@ -356,7 +356,7 @@ import json, sys
 from pathlib import Path
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.train import TrainOptions, train
+from stockllm.forecaster.training.train import TrainOptions, train
 
 home, options, other, ids = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 with Store.open(Home(Path(home))) as store:

@@ -160,7 +160,7 @@ import sys
 from pathlib import Path
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.train import TrainOptions, train
+from stockllm.forecaster.training.train import TrainOptions, train
 import json
 with Store.open(Home(Path(sys.argv[1]))) as store:
     train(store, TrainOptions.from_document(json.loads(sys.argv[2])))

@@ -41,7 +41,7 @@ COMMAND = """
 import fcntl, json, signal, sys, time
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.forecaster.progress import ProgressLog, TrainEvent
+from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 home = Home.locate()
 (home.root / "arguments.json").write_text(json.dumps(sys.argv[1:]))
 if sys.argv[1] == "evaluate":
