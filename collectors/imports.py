@@ -1,7 +1,7 @@
 """Takes files in: finds out by their content what they are, and accounts for every row.
 
-All files of a folder are looked at before the first one is written, and each comes in whole, in one
-transaction, or not at all. Taking the same file in again changes nothing.
+All files of a folder are looked at before the first one is written, and each comes in whole or not at
+all. Taking the same file in again changes nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet
+from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet, world_files
+from stockllm.collectors.clock import Clock, SystemClock
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.data.records import Bar, ImportReport, QuarantinedRow
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
+    from stockllm.collectors.adjusted import Basis
+    from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
     from stockllm.data.validation import RawRows
     from stockllm.market.calendar import TradingCalendar
@@ -31,17 +34,21 @@ Progress = Callable[[int, int], None]
 
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
 _CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
-_WHAT = "prices (CSV or parquet), a company list (JSON) or news (JSON)"
-_WHAT_ZH = "股價（CSV 或 parquet）、公司清單（JSON）或新聞（JSON）"
+_WHAT = "prices, world prices or index futures (CSV or parquet), a company list (JSON) or news (JSON)"
+_WHAT_ZH = "股價、國際行情或指數期貨（CSV 或 parquet）、公司清單（JSON）或新聞（JSON）"
 
-Kind = Literal["csv", "parquet", "companies", "news"]
+Kind = Literal["csv", "parquet", "companies", "news", "world", "futures"]
 # What a list names must be known before prices and news are matched with it.
-_ORDER: tuple[Kind, ...] = ("companies", "csv", "parquet", "news")
+_ORDER: tuple[Kind, ...] = ("companies", "futures", "world", "csv", "parquet", "news")
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file that was looked at: ``source`` is folder and name, ``rows`` how many it holds."""
+    """A file that was looked at: ``source`` is folder and name, ``rows`` how many it holds.
+
+    Prices are ``adjusted`` or traded, and ``why`` says what told; ``flows`` says whether the file has
+    the institutions' purchases too.
+    """
 
     path: Path
     source: str
@@ -49,39 +56,58 @@ class _File:
     rows: int
     code: str = ""
     companies: tuple[Company, ...] = ()
+    adjusted: bool = False
+    why: Sentence | None = None
+    flows: bool = False
 
 
-def import_path(store: Store, path: Path, progress: Progress | None = None) -> list[ImportReport]:
+def import_path(
+    store: Store, path: Path, progress: Progress | None = None, *, basis: Basis | None = None
+) -> list[ImportReport]:
     """Take in one path: `import_paths` of it alone."""
-    return import_paths(store, [path], progress)
+    return import_paths(store, [path], progress, basis=basis)
 
 
-def import_paths(store: Store, paths: Sequence[Path], progress: Progress | None = None) -> list[ImportReport]:
-    """Take in files, and every CSV, JSON and parquet file of folders; one report a file.
+def import_paths(
+    store: Store,
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    basis: Basis | None = None,
+    clock: Clock | None = None,
+) -> list[ImportReport]:
+    """Take in files, and every CSV, JSON and parquet file of folders; one report a file and kind.
 
-    In every report ``accepted + unchanged + quarantined == read``. News of companies that the store
-    does not know counts as quarantined, under ``unknown_company`` and what the file calls it, and
-    is not kept. Raises ImportFailed for a file that cannot be taken in, UnknownCompany for a
-    company list that names one, and StoreError where the store holds simulated prices. Then nothing
-    of that file is written, and nothing at all where looking at the files was enough to tell.
+    In every report ``accepted + unchanged + revised + quarantined == read``. A file with prices and
+    the institutions' purchases has two reports, each of all its rows. Prices are adjusted or traded as
+    ``basis`` says, else as the tick grid shows. The clock tells which sessions are over. News of
+    companies that the store does not know counts as quarantined, under ``unknown_company`` and what
+    the file calls it, and is not kept. Raises ImportFailed for a file that cannot be taken in,
+    UnknownCompany for a company list that names one, and StoreError where the store holds simulated
+    prices. Then nothing of that file is written, and nothing at all where looking at the files was
+    enough to tell.
     """
     found = dict.fromkeys(one for path in paths for one in _files(Path(path)))
-    files = [_look_at(one, store) for one in found]
-    if any(file.kind in ("csv", "parquet") for file in files):
+    files = [_look_at(one, store, basis) for one in found]
+    if any(file.kind not in ("companies", "news") for file in files):
         store.expect_simulated(False)
     tick = _ticker(progress, sum(file.rows for file in files))
     calendar = _calendar(files, store)
-    reports: dict[_File, ImportReport] = {}
+    now = (clock or SystemClock()).now()
+    reports: dict[_File, list[ImportReport]] = {}
     for file in sorted(files, key=lambda file: _ORDER.index(file.kind)):
+        if file.kind in ("csv", "parquet"):
+            reports[file] = _take_prices(file, store, calendar, now, tick)
+            continue
         if file.kind == "companies":
-            reports[file] = _take_companies(file, store)
-            tick(file.rows)
+            reports[file] = [_take_companies(file, store)]
         elif file.kind == "news":
-            reports[file] = _take_news(file, store)
-            tick(file.rows)
+            reports[file] = [_take_news(file, store)]
         else:
-            reports[file] = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick)
-    return [reports[file] for file in files]
+            take = world_files.take_world if file.kind == "world" else world_files.take_futures
+            reports[file] = [take(store, file.source, _grid_of(file), now)]
+        tick(file.rows)
+    return [report for file in files for report in reports[file]]
 
 
 def _ticker(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -131,8 +157,10 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _look_at(path: Path, store: Store) -> _File:
+def _look_at(path: Path, store: Store, basis: Basis | None) -> _File:
     """Find out what a file is. ImportFailed where it is nothing that can be taken in."""
+    from stockllm.collectors.adjusted import Grid
+
     absolute = path.absolute()
     source = f"{absolute.parent.name}/{absolute.name}" if absolute.parent.name else absolute.name
     try:
@@ -148,7 +176,16 @@ def _look_at(path: Path, store: Store) -> _File:
             f"{path} is empty: there is nothing to import.", zh=f"{path} 是空的：沒有可匯入的內容。"
         )
     if head == b"PAR1":
-        return _File(path, source, "parquet", prices_parquet.count(path, name=str(path)))
+        header = world_files.header_of_parquet(path)
+        if kind := world_files.kind_of(header):
+            return _File(path, source, kind, len(world_files.grid_of_parquet(path, kind, str(path))))
+        rows = prices_parquet.count(path, name=str(path))
+        grid = Grid()
+        for code, prices in prices_parquet.prices_by_code(path, name=str(path)):
+            grid.see(code, prices)
+        found, why = grid.basis(basis)
+        flows = prices_csv.find_flows(header) is not None
+        return _File(path, source, "parquet", rows, adjusted=found == "adjusted", why=why, flows=flows)
     text = _text(path)
     if text.lstrip()[:1] in ("[", "{"):
         document = _json(path, text)
@@ -158,8 +195,8 @@ def _look_at(path: Path, store: Store) -> _File:
             return _File(path, source, "news", articles)
         companies = company_list.company_entries(document)
         if companies is not None:
-            found = company_list.resolve_entries(companies, store, str(path))
-            return _File(path, source, "companies", len(companies), companies=tuple(found))
+            resolved = company_list.resolve_entries(companies, store, str(path))
+            return _File(path, source, "companies", len(companies), companies=tuple(resolved))
         raise ImportFailed(
             f"{path} is JSON but neither a company list, such as "
             '[{"name_zh": "台積電"}, {"code": 3711}], nor news with articles under '
@@ -169,10 +206,25 @@ def _look_at(path: Path, store: Store) -> _File:
                 "下列出文章的新聞：請修正。"
             ),
         )
+    header = world_files.header_of_text(text)
+    if kind := world_files.kind_of(header):
+        return _File(path, source, kind, len(world_files.grid_of_text(text, kind, str(path))))
     prices_csv.check_header(text, str(path))  # before a file that holds no prices is asked for a code
     code = _code(path, store)
-    rows = prices_csv.read(text, code=code, source=source, name=str(path))
-    return _File(path, source, "csv", len(rows), code)
+    raw = prices_csv.read(text, code=code, source=source, name=str(path))
+    grid = Grid()
+    grid.see(code, raw.prices)
+    found, why = grid.basis(basis)
+    return _File(
+        path,
+        source,
+        "csv",
+        len(raw),
+        code,
+        adjusted=found == "adjusted",
+        why=why,
+        flows=raw.flows is not None,
+    )
 
 
 def _text(path: Path) -> str:
@@ -223,6 +275,13 @@ def _rows_of(file: _File) -> Iterator[RawRows]:
         yield prices_csv.read(_text(file.path), code=file.code, source=file.source, name=str(file.path))
 
 
+def _grid_of(file: _File) -> world_files.Grid:
+    assert file.kind in ("world", "futures")
+    if file.path.read_bytes()[:4] == b"PAR1":
+        return world_files.grid_of_parquet(file.path, file.kind, str(file.path))
+    return world_files.grid_of_text(_text(file.path), file.kind, str(file.path))
+
+
 def _calendar(files: Iterable[_File], store: Store) -> TradingCalendar:
     """The calendar to judge rows by: what is known, and what these files themselves prove.
 
@@ -258,6 +317,36 @@ def _weekdays(traded: Counter[int], enough: int, calendar: TradingCalendar) -> I
 
 
 # Taking them in
+
+
+def _take_prices(
+    file: _File, store: Store, calendar: TradingCalendar, now: datetime, tick: Callable[[int], None]
+) -> list[ImportReport]:
+    """Keep a file's candles, adjusted or traded, and the institutions' purchases where it has them."""
+    from stockllm.collectors.adjusted import take_adjusted
+    from stockllm.data.validation_history import Days
+
+    reports: list[ImportReport] = []
+    notes = (file.why,) if file.why is not None and (file.adjusted or file.flows) else ()
+    if not file.adjusted:
+        report = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick)
+        reports.append(replace(report, notes=notes))
+        if not file.flows:
+            return reports
+    days = Days(calendar, now)
+    return reports + take_adjusted(
+        store,
+        file.source,
+        _rows_of(file),
+        days=days,
+        tick=tick if file.adjusted else _no_tick,
+        notes=notes if file.adjusted else (),
+        candles=file.adjusted,
+    )
+
+
+def _no_tick(_rows: int) -> None:
+    """For rows that were counted before."""
 
 
 def take_prices(

@@ -1,0 +1,125 @@
+"""What came in together, piece by piece, and becomes visible as a whole.
+
+A large file is written in pieces, so that other processes may write between them. Until the last piece
+is in, its rows are hidden from every reader (``data.known``). An import that fails takes them away;
+what a killed process left is taken away by the next import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from stockllm.data.database import Database
+from stockllm.data.schema_history import (
+    adjusted_bars,
+    arrivals,
+    index_futures,
+    institutional_flows,
+    margin_balances,
+    monthly_revenues,
+    world_bars,
+)
+
+#: The tables whose rows name their arrival.
+TABLES = (
+    adjusted_bars,
+    institutional_flows,
+    margin_balances,
+    monthly_revenues,
+    world_bars,
+    index_futures,
+)
+
+# Where a process cannot be asked after, it counts as gone after so long.
+_PATIENCE = timedelta(hours=6)
+
+
+@dataclass
+class Arrival:
+    """An arrival under way. ``at`` is when it began; ``kept`` counts the rows that were written."""
+
+    id: int
+    source: str
+    at: datetime
+    kept: int = 0
+
+
+class ArrivalStore:
+    """The record of arrivals."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def bring(self, kind: str, source: str, at: datetime | None = None) -> Iterator[Arrival]:
+        """An arrival for the length of the block: visible at its end, gone with any exception.
+
+        One that writes nothing leaves no trace.
+        """
+        at = (at or datetime.now(UTC)).astimezone(UTC)
+        row = {"kind": kind, "source": source, "arrived_at": at.isoformat(), "state": "arriving"}
+        with self._database.write() as connection:
+            _sweep(connection)
+            (key,) = connection.execute(
+                sa.insert(arrivals), row | {"pid": os.getpid()}
+            ).inserted_primary_key or (0,)
+        arrival = Arrival(int(key), source, at)
+        try:
+            yield arrival
+        except BaseException:
+            with self._database.write() as connection:
+                _remove(connection, arrival.id, rows=arrival.kept > 0)
+            raise
+        with self._database.write() as connection:
+            if arrival.kept:
+                connection.execute(
+                    sa.update(arrivals).where(arrivals.c.id == arrival.id).values(state="whole")
+                )
+            else:
+                _remove(connection, arrival.id, rows=False)
+
+    def last(self, kind: str) -> tuple[str, datetime] | None:
+        """Source and moment of the last whole arrival of ``kind``."""
+        query = (
+            sa.select(arrivals.c.source, arrivals.c.arrived_at)
+            .where(arrivals.c.kind == kind, arrivals.c.state == "whole")
+            .order_by(arrivals.c.id.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.source, datetime.fromisoformat(row.arrived_at))
+
+
+def _sweep(connection: sa.Connection) -> None:
+    """Take away what processes that are no more have left half done."""
+    query = sa.select(arrivals).where(arrivals.c.state == "arriving")
+    for row in connection.execute(query).all():
+        if not _alive(row.pid, datetime.fromisoformat(row.arrived_at)):
+            _remove(connection, row.id, rows=True)
+
+
+def _remove(connection: sa.Connection, id: int, *, rows: bool) -> None:
+    if rows:
+        for table in TABLES:
+            connection.execute(sa.delete(table).where(table.c.arrival == id))
+    connection.execute(sa.delete(arrivals).where(arrivals.c.id == id))
+
+
+def _alive(pid: int, began: datetime) -> bool:
+    """Whether the process that began an arrival may still be at it."""
+    if os.name != "posix":  # elsewhere signal 0 is not a question
+        return datetime.now(UTC) - began < _PATIENCE
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
