@@ -1,0 +1,183 @@
+"""All that is known before a day, brought together: one gate for every moment.
+
+Features come from bars and flows up to the evening, the world from what `stockllm.data.known` lets
+through; a moment chooses which sources of the coming session are shown. Nothing else reaches a prompt
+or a baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.words import HEADS, WORDS, Words, signed, widths
+from stockllm.forecaster.outlook.features import OWN, Features, bounded, features
+from stockllm.forecaster.outlook.network import (
+    BOTH,
+    EVENING,
+    HORIZONS,
+    QUANTILES,
+    Examples,
+    Network,
+)
+from stockllm.forecaster.outlook.network import NEW_YORK as NEW_YORK_ALONE
+from stockllm.forecaster.outlook.network import NIGHT as NIGHT_ALONE
+from stockllm.forecaster.outlook.panel import Panel
+from stockllm.forecaster.outlook.world import NEW_YORK, NIGHT, Answers, World, answers
+
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+#: Ranks whose distance is 2.563 normal sigmas: the 10th and 90th of a hundred.
+_LOW, _HIGH = 3.1, 35.9
+_NORMAL = 2.5631
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What is known before each session of a panel, and before the sessions of ``world`` behind its end.
+
+    ``ready`` (T, N) says whether a stock had traded long enough by each day to be spoken about.
+    """
+
+    panel: Panel
+    found: Features
+    world: World
+    answers: Answers
+    ready: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, panel: Panel, world: World | None = None) -> Outlook:
+        """The outlook of a panel. ``world`` has the panel's days, and may have later ones."""
+        found = features(panel)
+        world = World.nothing(panel.days) if world is None else world
+        ready = np.cumsum(found.traded, axis=0) > WARM_UP
+        return cls(panel, found, world, answers(world, found), ready)
+
+    def examples(self, rows: Ints, columns: Ints, *, targets: bool = False) -> Examples:
+        """What is known before sessions ``rows`` (n,) of stocks ``columns`` (n,); row 0 has nothing before it."""
+        before = np.minimum(rows, len(self.panel.days)) - 1
+        table = self.found.table[before, columns]
+        ahead = rows >= len(self.panel.days)
+        if ahead.any():  # the last day's table cannot know when the next session is
+            gaps = self.world.days[rows[ahead]] - self.panel.days[-1]
+            table[ahead, OWN] = bounded(np.log(gaps), 2.0)
+        expected = np.stack(
+            [getattr(self.answers, name)[rows, columns] for name in ("night", "new_york", "both")], axis=1
+        )
+        # An answer that is not there yet, as a source was too young, is no knowledge.
+        night = self.world.knows(NIGHT)[rows] & np.isfinite(expected[:, 0])
+        new_york = self.world.knows(NEW_YORK)[rows] & np.isfinite(expected[:, 1])
+        wanted = self._targets(rows, columns) if targets else np.full((len(rows), len(HORIZONS)), np.nan)
+        return Examples(
+            table,
+            np.nan_to_num(expected).astype(np.float32),
+            self.world.moves[rows].astype(np.float32),
+            night,
+            new_york,
+            wanted.astype(np.float32),
+        )
+
+    def _targets(self, rows: Ints, columns: Ints) -> NDArray[np.float64]:
+        closes = np.where(self.found.traded, self.panel.moves[..., 3], 0.0).astype(np.float64)
+        total = np.concatenate((np.zeros((1, closes.shape[1])), np.cumsum(closes, axis=0)))
+        out = np.full((len(rows), len(HORIZONS)), np.nan)
+        for k, days in enumerate(HORIZONS):
+            there = rows + days <= len(closes)
+            at, of = rows[there], columns[there]
+            out[there, k] = (total[at + days, of] - total[at, of]) / self.found.sigma[at, of] / days**0.5
+        return out
+
+    def learnable(self, first: int, end: int, columns: Sequence[int] | None = None) -> tuple[Ints, Ints]:
+        """(rows, columns) of all examples with sessions in first..end - 1 whose stock has traded before."""
+        traded = self.found.traded
+        ready = self.ready
+        first = max(first, 1)
+        usable = traded[first:end] & traded[first - 1 : end - 1] & ready[first - 1 : end - 1]
+        if columns is not None:
+            chosen = np.zeros(traded.shape[1], dtype=np.bool_)
+            chosen[list(columns)] = True
+            usable &= chosen
+        rows, cols = np.nonzero(usable)
+        return rows + first, cols
+
+    def expected(self, rows: Ints, columns: Ints, shown: int) -> NDArray[np.float64]:
+        """What the ridge expects of some sessions, in sigmas, by the sources shown; NaN where none is known."""
+        found = self.examples(rows, columns)
+        if shown == EVENING:
+            return np.full(len(rows), np.nan)
+        night = found.night & (shown != NEW_YORK_ALONE)
+        new_york = found.new_york & (shown != NIGHT_ALONE)
+        both = np.where(night, found.expected[:, 0], np.where(new_york, found.expected[:, 1], np.nan))
+        return np.where(night & new_york, found.expected[:, 2], both).astype(np.float64)
+
+    def summary(self, network: Network, rows: Ints, columns: Ints, shown: int) -> NDArray[np.float64]:
+        """Place and width of the network's distributions, (n, 3, 2): sigmas, and shares of sigma."""
+        given = self.examples(rows, columns).inputs(np.full(len(rows), shown))
+        return placed(network.quantiles(given))
+
+    def words(
+        self, network: Network | None, code: str, past: Ints, ahead: int | None, *, shown: int = BOTH
+    ) -> Words:
+        """The words of a window of one stock.
+
+        :param past: ordinals of its past days.
+        :param ahead: ordinal of the first day ahead; None where the last past day has no successor here.
+        :param shown: which sources of the day ahead are shown: EVENING, BOTH and so on.
+        :raises KeyError: a stock that is not in the panel.
+        """
+        column = self.panel.column(code)
+        days = self.world.days
+        wanted = past if ahead is None else np.append(past, ahead)
+        rows = np.searchsorted(days, wanted)
+        known = (rows < len(days)) & (rows > 0)
+        known[known] &= days[rows[known]] == wanted[known]
+        lines = np.full((len(past) + 1, WORDS), -1)
+        heads = np.full(2 * len(HEADS), -1)
+        at = np.flatnonzero(known)
+        if not len(at):
+            return Words(lines, heads)
+        chosen, of = rows[at], np.full(len(at), column)
+        is_ahead = at == len(past)
+        table, ends = self.letters(network, chosen[~is_ahead], of[~is_ahead], BOTH)
+        lines[at[~is_ahead]] = table
+        if is_ahead.any():
+            table, ends = self.letters(network, chosen[is_ahead], of[is_ahead], shown)
+            lines[at[is_ahead]] = table
+            heads = ends[0]
+        return Words(lines, heads)
+
+    def letters(self, network: Network | None, rows: Ints, columns: Ints, shown: int) -> tuple[Ints, Ints]:
+        """Letters before some sessions: (n, WORDS), and those of the head, (n, 4)."""
+        lines = np.full((len(rows), WORDS), -1)
+        heads = np.full((len(rows), 2 * len(HEADS)), -1)
+        if not len(rows):
+            return lines, heads
+        market = self.found.market[np.minimum(rows, len(self.panel.days)) - 1]
+        lines[:, 0] = signed(market)
+        lines[:, 1] = signed(self.expected(rows, columns, shown))
+        if network is not None:
+            ready = self.ready[np.minimum(rows, len(self.panel.days)) - 1, columns]
+            found = self.summary(network, rows, columns, shown)
+            found[~ready] = np.nan
+            lines[:, 2], lines[:, 3] = signed(found[:, 0, 0]), widths(found[:, 0, 1])
+            heads[:, 0::2], heads[:, 1::2] = signed(found[:, 1:, 0]), widths(found[:, 1:, 1])
+        return lines, heads
+
+
+def placed(quantiles: Floats32) -> NDArray[np.float64]:
+    """Median and width of quantiles (..., 40) as (..., 2); the width is 1 where they are the normal walk's."""
+    middle = (quantiles[..., QUANTILES // 2 - 1] + quantiles[..., QUANTILES // 2]) / 2
+
+    def rank(place: float) -> NDArray[np.floating]:
+        low = int(place)
+        share = place - low
+        found: NDArray[np.floating] = quantiles[..., low] * (1 - share) + quantiles[..., low + 1] * share
+        return found
+
+    width = (rank(_HIGH) - rank(_LOW)) / _NORMAL
+    return np.stack((middle, width), axis=-1).astype(np.float64)
