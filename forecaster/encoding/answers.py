@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from stockllm.data.records import PromptStyle
 from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, PathState, encode, origin_state
-from stockllm.forecaster.encoding.prompts import reference_opening
+from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion, reference_opening
 from stockllm.forecaster.encoding.reference import VOLUME_SPAN
 from stockllm.forecaster.encoding.windows import Window
+from stockllm.forecaster.encoding.words import LETTERS
 from stockllm.market.ticks import limits, round_to_tick
 
 Ints = NDArray[np.int64]
 
 _COMPACT = re.compile(r"([+-]\d{1,3}) ([+-]\d{1,3}) ([+-]\d{1,3}) ([+-]\d{1,3}) (\d{1,2})")
+_COMPACT_2 = re.compile(
+    r"(?:(?:[a-y?] ){3}[a-y?]|\?) ([+-]\d{1,3}) ([+-]\d{1,3}) (\d{1,3}) (\d{1,3}) ([a-y])"
+)
 _PRICE = r"(\d{1,7}(?:\.\d{1,2})?)"
 _REFERENCE = re.compile(
     r"(?:Date: *)?(\d{4}-\d{2}-\d{2}), *"
@@ -57,8 +61,8 @@ class Answer:
 class Reader:
     """Reads the answers to one window's question."""
 
-    def __init__(self, window: Window, prompt: PromptStyle) -> None:
-        self.window, self.prompt = window, prompt
+    def __init__(self, window: Window, prompt: PromptStyle, version: CompactVersion = NEWEST) -> None:
+        self.window, self.prompt, self.version = window, prompt, version
         self._state = origin_state(window.history, 1)
         self._usual = round(float(np.exp2(encode(window.history).usual_volume[-1])))
 
@@ -84,7 +88,9 @@ class Reader:
 
     def _rows(self, text: str) -> tuple[list[re.Match[str]], bool]:
         """The lines that are days, and whether there are no others; days stand together."""
-        form = _COMPACT if self.prompt == "compact" else _REFERENCE
+        form = _REFERENCE
+        if self.prompt == "compact":
+            form = _COMPACT_2 if self.version == 2 else _COMPACT
         lines = text.strip().splitlines()
         if self.prompt == "reference":
             opening = reference_opening(len(self.window.future_dates)).split("\n")[0]
@@ -99,7 +105,12 @@ class Reader:
         state: PathState = self._state
         prices, volumes = np.zeros((len(rows), 4), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
         for day, row in enumerate(rows):
-            opened, high, low, close, bucket = (int(part) for part in row.groups())
+            if self.version == 2:
+                opened, close, upper, lower = (int(part) for part in row.groups()[:4])
+                bucket = LETTERS.index(row.group(5))
+                high, low = max(opened, close) + upper, min(opened, close) - lower
+            else:
+                opened, high, low, close, bucket = (int(part) for part in row.groups())
             if not low <= min(opened, close) <= max(opened, close) <= high:
                 raise NoCandles("prices out of order", "價格順序不對")
             lowest, highest = int(state.low_bound[0]), int(state.high_bound[0])

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, PathState
+from stockllm.forecaster.encoding.codec import BOUND, STEPS_PER_SIGMA, VOLUME_BUCKETS, PathState
 from stockllm.forecaster.encoding.tries import Program, Trie, Walker
+from stockllm.forecaster.encoding.words import LETTERS, UNKNOWN
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -174,6 +175,152 @@ class CompactGrammar:
             self.state = self.state.after(self.prices[:, day, 3], chosen)
 
 
+# --- the second version of the compact style ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compact2Tokens:
+    """Token ids of the second version's pieces; runs of numbers have ids in the order of their values.
+
+    ``opening`` and ``inner`` (26,) are the letters at a line's beginning and within it, the unknown one
+    last, so that number -1 finds it.
+    """
+
+    opening: Ints
+    inner: Ints
+    number: int
+    shadow: int
+    volume: int
+    last_volume: int
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Compact2Tokens | None:
+        """None where this tokenizer needs more than one token for a number or a letter."""
+
+        def ids(pieces: Sequence[str]) -> list[int] | None:
+            # Byte-level vocabularies spell a space and a newline with these two letters.
+            spelled = [piece.replace(" ", "Ġ").replace("\n", "Ċ") for piece in pieces]
+            found = tokenizer.convert_tokens_to_ids(spelled)
+            return None if None in found else list(found)
+
+        def run(pieces: Sequence[str]) -> int | None:
+            found = ids(pieces)
+            return found[0] if found and found == list(range(found[0], found[0] + len(found))) else None
+
+        letters = [*LETTERS, UNKNOWN]
+        opening, inner = ids(letters), ids([f" {one}" for one in letters])
+        number, shadow = run(_numbers(" ")), run([f" {n}" for n in range(BOUND + 1)])
+        volume, last = run([f" {one}\n" for one in LETTERS]), run([f" {one}" for one in LETTERS])
+        if opening is None or inner is None or number is None or shadow is None:
+            return None
+        if volume is None or last is None:
+            return None
+        return cls(np.array(opening), np.array(inner), number, shadow, volume, last)
+
+
+class Compact2Grammar:
+    """The second version for all paths in step: open, close, two shadows and volume a day.
+
+    Close is chosen right after open, so that its distribution is as the model says it. A shadow is as long
+    as the limits leave it room, which makes every candle valid.
+
+    :param words: (rows, WORDS) the words before the first day, as numbers of letters.
+    :param opened: (rows,) the first day's open in hundredths of a TWD; 0 where it is not known.
+    """
+
+    def __init__(
+        self, tokens: Compact2Tokens, state: PathState, horizon: int, words: Ints, opened: Ints | None = None
+    ) -> None:
+        rows = len(state.reference)
+        self.tokens, self.state, self.horizon = tokens, state, horizon
+        self.prices = np.zeros((rows, horizon, 4), dtype=np.int64)
+        self.volumes = np.zeros((rows, horizon), dtype=np.int64)
+        self.longest = len(words[0]) + 6 * horizon
+        self.opened = np.zeros(rows, dtype=np.int64) if opened is None else opened
+        self._day, self._slot = 0, 0
+        self._steps = np.zeros((rows, 4), dtype=np.int64)
+        self._all = np.arange(rows)
+        self._next = np.concatenate((tokens.opening[words[:, :1]], tokens.inner[words[:, 1:]]), axis=1)
+
+    @property
+    def done(self) -> bool:
+        return self._day == self.horizon
+
+    def feed(self) -> Feed | None:
+        return Feed(self._all, self._next, np.full(len(self._all), self._next.shape[1]))
+
+    @property
+    def _first(self) -> int:
+        """The first token id of the run that is chosen from, whose values begin at -BOUND or 0."""
+        if self._slot < 2:
+            return self.tokens.number
+        if self._slot < 4:
+            return self.tokens.shadow
+        return self.tokens.last_volume if self._day == self.horizon - 1 else self.tokens.volume
+
+    def bounds(self) -> tuple[Ints, Ints]:
+        """The least and the greatest value that each row may choose now."""
+        opened, close = self._steps[:, 0], self._steps[:, 1]
+        low, high = self.state.low_bound, self.state.high_bound
+        if self._slot == 0 and self._day == 0 and self.opened.any():
+            step = self.state.sigma / STEPS_PER_SIGMA
+            given = np.log(np.maximum(self.opened, 1) / self.state.reference) / step
+            place = np.clip(np.rint(given).astype(np.int64), low, high)
+            known = self.opened > 0
+            return np.where(known, place, low), np.where(known, place, high)
+        if self._slot < 2:
+            return low, high
+        if self._slot == 2:
+            return np.zeros_like(low), np.minimum(high - np.maximum(opened, close), BOUND)
+        if self._slot == 3:
+            return np.zeros_like(low), np.minimum(np.minimum(opened, close) - low, BOUND)
+        return np.zeros_like(low), np.full_like(low, VOLUME_BUCKETS - 1)
+
+    def span(self) -> tuple[int, int, int]:
+        """(first token id, first value, number of values) of the run that is chosen from."""
+        if self._slot < 2:
+            return self._first, -BOUND, 2 * BOUND + 1
+        return (self._first, 0, BOUND + 1) if self._slot < 4 else (self._first, 0, VOLUME_BUCKETS)
+
+    def offer(self) -> Offer:
+        first, lowest, many = self.span()
+        low, high = self.bounds()
+        values = lowest + np.arange(many)
+        mask = (values >= low[:, None]) & (values <= high[:, None])
+        return Offer(self._all, first + np.arange(many), mask)
+
+    def take(self, chosen: Ints) -> None:
+        first, lowest, _ = self.span()
+        self._next = (first + chosen)[:, None]
+        if self._slot < 4:
+            self._steps[:, self._slot] = lowest + chosen
+            self._slot += 1
+            return
+        day = self._day
+        opened, close, upper, lower = self._steps.T
+        high, low = np.maximum(opened, close) + upper, np.minimum(opened, close) - lower
+        prices = self.state.prices(np.stack((opened, high, low, close), axis=1))
+        if day == 0:
+            prices = with_open(prices, self.opened)
+        self.prices[:, day] = prices
+        self.volumes[:, day] = self.state.volumes(chosen)
+        self._day, self._slot = day + 1, 0
+        if not self.done:
+            self.state = self.state.after(prices[:, 3], chosen)
+            unknown = np.full((len(chosen), 1), self.tokens.opening[-1])
+            self._next = np.concatenate((self._next, unknown), axis=1)
+
+
+def with_open(prices: Ints, opened: Ints) -> Ints:
+    """Candles (rows, 4) with the open that is known, to the tick; 0 leaves one as it was drawn."""
+    out = prices.copy()
+    known = opened > 0
+    out[known, 0] = opened[known]
+    out[known, 1] = np.maximum(out[known, 1], opened[known])
+    out[known, 2] = np.minimum(out[known, 2], opened[known])
+    return out
+
+
 # --- any tokenizer, both styles ----------------------------------------------------------------
 
 
@@ -260,4 +407,55 @@ def compact_text_grammar(tokenizer: Any, state: PathState, horizon: int) -> Text
             now = now.after(prices[row, day, 3:4], np.array([bucket]))
 
     longest = horizon * sum(t.depth for t in (opening, inner, inner, inner, volume))
+    return TextGrammar([program(row) for row in range(rows)], prices, volumes, longest)
+
+
+def compact2_text_grammar(
+    tokenizer: Any, state: PathState, horizon: int, words: Ints, opened: Ints | None = None
+) -> TextGrammar:
+    """The second version for a tokenizer that needs several tokens for a number; see `Compact2Grammar`.
+
+    :raises ModelUnavailable: where it has no token for whole numbers.
+    """
+
+    def trie(texts: Sequence[str], first: int = 0) -> Trie:
+        return Trie.of(tokenizer, {first + i: text for i, text in enumerate(texts)})
+
+    # What stands fixed is a trie of one value behind the piece before it.
+    letters = [*LETTERS, UNKNOWN]
+    number, shadow = trie(_numbers(" "), -BOUND), trie([f" {n}" for n in range(BOUND + 1)])
+    starts = trie(letters)
+    inner = trie([f" {one}" for one in letters])
+    volume, last_volume = trie([f" {one}\n?" for one in LETTERS]), trie([f" {one}" for one in LETTERS])
+    rows = len(state.reference)
+    given = np.zeros(rows, dtype=np.int64) if opened is None else opened
+    prices = np.zeros((rows, horizon, 4), dtype=np.int64)
+    volumes = np.zeros((rows, horizon), dtype=np.int64)
+
+    def program(row: int) -> Program:
+        now = state.row(row)
+        for k, word in enumerate(words[row].tolist()):
+            at = word % len(letters)
+            yield (inner if k else starts), at, at
+        for day in range(horizon):
+            lowest, highest = int(now.low_bound[0]), int(now.high_bound[0])
+            first, last = lowest, highest
+            if day == 0 and given[row]:
+                step = float(now.sigma[0]) / STEPS_PER_SIGMA
+                place = round(float(np.log(given[row] / now.reference[0])) / step)
+                first = last = min(max(place, lowest), highest)
+            begun = yield number, first, last
+            close = yield number, lowest, highest
+            upper = yield shadow, 0, min(highest - max(begun, close), BOUND)
+            lower = yield shadow, 0, min(min(begun, close) - lowest, BOUND)
+            bucket = yield (last_volume if day == horizon - 1 else volume), 0, VOLUME_BUCKETS - 1
+            high, low = max(begun, close) + upper, min(begun, close) - lower
+            made = now.prices(np.array([[begun, high, low, close]]))
+            prices[row, day] = with_open(made, given[row : row + 1])[0] if day == 0 else made[0]
+            volumes[row, day] = now.volumes(np.array([bucket]))[0]
+            now = now.after(prices[row, day, 3:4], np.array([bucket]))
+
+    longest = 4 * max(starts.depth, inner.depth) + horizon * (
+        2 * number.depth + 2 * shadow.depth + volume.depth
+    )
     return TextGrammar([program(row) for row in range(rows)], prices, volumes, longest)

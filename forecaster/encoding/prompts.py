@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle, Series
-from stockllm.forecaster.encoding.codec import Encoded, encode
+from stockllm.forecaster.encoding.codec import BOUND, Encoded, encode
 from stockllm.forecaster.encoding.tokenizer import volatility_labels
 from stockllm.forecaster.encoding.windows import Window
+from stockllm.forecaster.encoding.words import LETTERS, UNKNOWN, Words, letter
 
 Message = dict[str, str]
 Field = Literal["Open", "High", "Low", "Close", "Capacity", "Change", "Turnover", "Transaction"]
@@ -26,6 +28,14 @@ Field = Literal["Open", "High", "Low", "Close", "Capacity", "Change", "Turnover"
 REFERENCE_FIELDS: tuple[Field, ...] = ("Open", "High", "Low", "Close", "Capacity")
 ALL_FIELDS: tuple[Field, ...] = (*REFERENCE_FIELDS, "Change", "Turnover", "Transaction")
 
+#: The compact style in its two versions; adapters and base models say which they speak.
+CompactVersion = Literal[1, 2]
+NEWEST: CompactVersion = 2
+
+COMPACT_SYSTEM_2 = (
+    "Daily candles of a stock: market world place width, open close upper lower in eighths of its "
+    "volatility, volume."
+)
 COMPACT_SYSTEM = "Daily candles of a stock: open high low close volume, in eighths of its volatility."
 REFERENCE_SYSTEM = (
     "You are a stock trader. Given a company and the past days of its stock price, "
@@ -65,8 +75,14 @@ def prompt_messages(
     *,
     fields: Sequence[Field] = REFERENCE_FIELDS,
     context: str = "",
+    version: CompactVersion = NEWEST,
 ) -> list[Message]:
     """System and user message for a window; ``context`` (news) joins the reference's system text."""
+    if style == "compact" and version == 2:
+        return [
+            {"role": "system", "content": COMPACT_SYSTEM_2},
+            {"role": "user", "content": _question_2(window)},
+        ]
     if style == "compact":
         return [
             {"role": "system", "content": COMPACT_SYSTEM},
@@ -85,14 +101,69 @@ def training_messages(
     *,
     fields: Sequence[Field] = REFERENCE_FIELDS,
     context: str = "",
+    version: CompactVersion = NEWEST,
 ) -> Example:
     """The prompt and the true answer of a window whose future is known."""
-    prompt = prompt_messages(window, style, fields=fields, context=context)
-    answer = _compact_answer(window) if style == "compact" else _reference_answer(window, fields)
+    prompt = prompt_messages(window, style, fields=fields, context=context, version=version)
+    if style == "reference":
+        answer = _reference_answer(window, fields)
+    else:
+        answer = _answer_2(window) if version == 2 else _compact_answer(window)
     return Example(prompt, [{"role": "assistant", "content": answer}])
 
 
-# --- compact ---------------------------------------------------------------------------------
+# --- compact, second version --------------------------------------------------------------------
+
+
+def shadows(steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Days (n, 4) of open, high, low and close as open, close, upper and lower shadow, all in steps."""
+    opened, high, low, close = np.moveaxis(steps, -1, 0)
+    upper = np.clip(high - np.maximum(opened, close), 0, BOUND)
+    lower = np.clip(np.minimum(opened, close) - low, 0, BOUND)
+    return np.stack((opened, close, upper, lower), axis=-1)
+
+
+def line_2(words: Sequence[int] | None, day: Sequence[int], bucket: int) -> str:
+    """One day: its words (one ``?`` where there are none), then open, close, shadows and volume."""
+    before = " ".join(letter(w) for w in words) if words is not None else UNKNOWN
+    opened, close, upper, lower = (int(n) for n in day)
+    return f"{before} {opened:+d} {close:+d} {upper} {lower} {LETTERS[int(bucket)]}"
+
+
+def head_2(sigma: float, words: Words) -> str:
+    """The head of a question: the volatility the lines start from, and what is said of a week and a month."""
+    place5, width5, place20, width20 = (letter(int(w)) for w in words.heads)
+    return f"volatility {volatility_label(sigma)}\nweek {place5} {width5} month {place20} {width20}"
+
+
+def _words_of(window: Window) -> Words:
+    return window.words if window.words is not None else Words.unknown(window.past)
+
+
+def _question_2(window: Window) -> str:
+    past, words = encode(window.history)[-window.past :], _words_of(window)
+    lines = [
+        line_2(known, day, bucket)
+        for known, day, bucket in zip(
+            words.lines[:-1].tolist(), shadows(past.steps).tolist(), past.buckets.tolist(), strict=True
+        )
+    ]
+    head = head_2(float(past.sigma[0]), words)
+    return "\n".join((head, *lines, f"Predict the next {_days(len(window.future_dates))}:"))
+
+
+def _answer_2(window: Window) -> str:
+    known = encode(window.history.then(window.future))[len(window.history) :]
+    first = _words_of(window).lines[-1].tolist()
+    return "\n".join(
+        line_2(first if i == 0 else None, day, bucket)
+        for i, (day, bucket) in enumerate(
+            zip(shadows(known.steps).tolist(), known.buckets.tolist(), strict=True)
+        )
+    )
+
+
+# --- compact, first version ---------------------------------------------------------------------
 
 
 def volatility_label(sigma: float) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS
+from stockllm.forecaster.encoding.words import LETTERS, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +48,15 @@ CHAT_TEMPLATE = (
     "{% endif %}"
 )
 
-#: A compact line is five pieces: "+12", " +45", " -30", " +20", " 3\n". The look-aheads keep the
+#: A line of the first compact style is five pieces: "+12", " +45", " -30", " +20", " 3\n"; one of the
+#: second is nine: "n", " k", " m", " c", " +12", " -3", " 4", " 0", " h\n". The look-aheads keep the
 #: dashes of dates out; a percentage with two decimals is one piece; digits stand alone.
 SPLIT_PATTERN = (
     r" [+-]\d{1,3}(?= )"
     r"|[+-]\d{1,3}(?= [+-]\d)"
     r"|(?<=[+-]\d|[+-]\d\d|[+-]\d\d\d) \d{1,2}(?:\n|\z)"
+    r"|(?<=\d) \d{1,3}(?= )"
+    r"|(?<=\d) [a-y](?:\n|\z)"
     r"|\d{1,2}\.\d\d%"
     r"| ?\p{L}+"
     r"|\p{N}"
@@ -73,13 +77,16 @@ def volatility_labels() -> tuple[str, ...]:
 def compact_pieces() -> list[str]:
     """Every piece of a compact line, in the order of its value, position by position."""
     numbers = [f"{n:+d}" for n in range(-BOUND, BOUND + 1)]
-    volumes = [f" {v}" for v in range(VOLUME_BUCKETS)]
+    letters = [*LETTERS, UNKNOWN]
     return [
         *numbers,
         *(f" {n}" for n in numbers),
-        *volumes,
-        *(f"{v}\n" for v in volumes),
+        *(f" {n}" for n in range(BOUND + 1)),
+        *(f" {v}\n" for v in range(VOLUME_BUCKETS)),
         *volatility_labels(),
+        *letters,
+        *(f" {one}" for one in letters),
+        *(f" {one}\n" for one in LETTERS),
     ]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from stockllm.data.records import Series
+    from stockllm.forecaster.encoding.words import Words
     from stockllm.market.companies import Company
 
 #: Share of the days that validation takes from the end where nobody names a date.
@@ -90,7 +91,9 @@ class Window:
 
     ``history`` holds every bar known at the origin, oldest first, so that the codec can warm its
     volatility up; the prompt shows its last ``past`` rows. ``future`` holds the bars after the
-    origin (empty when forecasting), ``future_dates`` the sessions asked about.
+    origin (empty when forecasting), ``future_dates`` the sessions asked about. ``words`` is what is
+    known beside the candles, None for nothing; ``opened`` the first session's open in hundredths of a
+    TWD, where the forecast is made after it.
     """
 
     code: str
@@ -100,6 +103,8 @@ class Window:
     past: int
     future: Series
     future_dates: tuple[date, ...]
+    words: Words | None = None
+    opened: int | None = None
 
     @property
     def origin(self) -> date:

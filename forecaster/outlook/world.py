@@ -88,7 +88,9 @@ def _new_york_moves(dates: Ints, closes: Floats, days: Ints, until: datetime | N
     """
     last = np.searchsorted(dates, days, side="left") - 1
     logs = np.log(closes)
-    level = np.where(last >= 0, logs[np.maximum(last, 0)], np.nan) if len(dates) else np.full(len(days), np.nan)
+    level = (
+        np.where(last >= 0, logs[np.maximum(last, 0)], np.nan) if len(dates) else np.full(len(days), np.nan)
+    )
     moves = np.diff(level, prepend=np.nan)
     if len(dates):
         old = days - dates[np.maximum(last, 0)] > _STALE

@@ -1,14 +1,13 @@
 """The recipe of the embedded base model: a small Llama trained from nothing on many stocks' days.
 
-Reads top to bottom: series -> integers -> prompts -> tokens -> next-token training -> a folder that
-plain ``transformers`` loads. Windows are cut afresh for every batch; nothing after ``until`` and no
-held-out company is ever read.
+Reads top to bottom: an outlook of all stocks -> networks that say place and width -> words and integers ->
+tokens -> next-token training -> a folder that plain ``transformers`` loads. Windows are cut afresh for
+every batch; nothing after ``until`` and no held-out company is ever learnt from.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,20 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockllm.data.errors import TrainingStopped, UsageError
 from stockllm.data.records import Series
-from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
+from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, COMPACT_SYSTEM_2, NEWEST, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
-from stockllm.forecaster.pretraining.batches import Batches
+from stockllm.forecaster.pretraining.batches import Batches, Reading
 from stockllm.forecaster.pretraining.card import base_card
 from stockllm.forecaster.pretraining.recipe import Recipe
+from stockllm.forecaster.pretraining.teachers import Teachers, teach
 from stockllm.forecaster.training.progress import StopRequest
 
 if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from stockllm.forecaster.outlook.outlook import Outlook
 
 
 #: Steps between reports.
@@ -134,39 +137,40 @@ def sample_prompts() -> Iterator[str]:
             "Predict the next date price:\n"
         )
         yield f"The next {days} days price is: Date:\n 2025-01-06, {row}\nThe next 1 day price is: Date:\n"
+        yield f"{COMPACT_SYSTEM_2}\nvolatility 1.85%\nweek k m month ? ?\nn k m ? +1 -2 3 0 m\nPredict the next {days} days:"
         yield f"{COMPACT_SYSTEM}\n{REFERENCE_SYSTEM}\nvolatility 1.85%\nPredict the next {days} days:"
         yield "user system assistant " + " ".join(rng.permutation(words))
 
 
 def pretrain(
-    series: Sequence[Series],
+    outlook: Outlook,
     target: Path,
     recipe: Recipe,
     *,
+    codes: Sequence[str],
     until: date,
     held_out: Sequence[str] = (),
-    histories: Sequence[Series] = (),
+    series: Sequence[Series] = (),
+    start_from: Path | None = None,
     report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
     """Train a base model and write it to ``target``; returns ``target``.
 
-    ``series`` and ``histories`` (of few companies, but long) must end by ``until`` and contain no
-    held-out company; both limits go on the model's card. A checkpoint beside ``target``, with the suffix
-    ``.checkpoint``, is taken up where it stopped and removed at the end.
+    It learns the days up to ``until`` of the stocks in ``codes``, with the words of networks that
+    learn the same days. The last network is written beside the weights. What stood before the rate fell is kept
+    beside ``target``, with the suffix ``.trunk``: a later training that reads on may start from it. A
+    checkpoint with the suffix ``.checkpoint`` is taken up where it stopped and removed at the end.
 
-    :raises UsageError: days after ``until``, a held-out company, a checkpoint of another training,
-        or a folder that cannot be written.
+    :param outlook: of all stocks, held-out ones too: they are part of the market and of nothing else.
+    :param series: what the reference style is practised on.
+    :param start_from: the trunk of an earlier training, whose companies held out must be these.
+    :raises UsageError: a held-out company in ``codes``, a trunk of later days, a checkpoint of another
+        training, or a folder that cannot be written.
     :raises NotEnoughHistory: no company has days enough.
     :raises TrainingStopped: on Ctrl-C; the checkpoint is kept.
     """
-    everything = [*series, *histories]
-    if any(s.dates and s.dates[-1] > until for s in everything) or {s.code for s in everything} & set(
-        held_out
-    ):
-        raise UsageError(
-            f"The training data holds days after {until} or a held-out company.",
-            zh=f"訓練資料含有 {until} 之後的日子，或含有應保留的公司。",
-        )
+    if set(codes) & set(held_out):
+        raise UsageError("The training data holds a held-out company.", zh="訓練資料含有應保留的公司。")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -181,33 +185,44 @@ def pretrain(
         torch.manual_seed(recipe.seed)
         tokenizer = build_tokenizer(sample_prompts())
         model = new_model(recipe, tokenizer)
-    batches = Batches(series, histories, tokenizer, recipe)
+    trunk = Trunk(target.with_name(target.name + ".trunk"))
+    before = None if start_from is None else Trunk(start_from).read(model, until, held_out)
+    started = time.monotonic()
+    columns = [outlook.panel.column(code) for code in codes]
+    teachers = trunk.teachers(until) or teach(
+        outlook, columns, until.toordinal(), networks=recipe.networks, before=before,
+        report=lambda what: report({"network": what, "seconds": round(time.monotonic() - started, 1)}),
+    )  # fmt: skip
+    trunk.keep_teachers(teachers)
+    reading = Reading.of(outlook, columns, until.toordinal(), teachers)
+    report({"days": len(reading.days), "seconds": round(time.monotonic() - started, 1)})
+    batches = Batches(reading, series, tokenizer, recipe)
     drop_residuals(model, recipe.dropout)
     optimizer = _optimizer(model, recipe)
     # What may not change between a start and its resumption.
-    training = [asdict(recipe), until, sorted(held_out), sorted(s.code for s in everything)]
+    training = [json.dumps(asdict(recipe)), until.isoformat(), sorted(held_out), sorted(codes)]
     checkpoint = _Checkpoint(target.with_name(target.name + ".checkpoint"), training)
     progress = checkpoint.restore(model, optimizer, batches)
     model.train()
-    bfloat16 = _has_fast_bfloat16()
+    bfloat16 = has_fast_bfloat16()
     saved_at = time.monotonic()
     started = saved_at - progress.seconds
+    falls = round(recipe.steps * (1 - recipe.decay_share))
     with StopRequest() as stop:
         stop.patient = True
         while progress.step < recipe.steps:
-            done = progress.step / recipe.steps
-            rate = recipe.learning_rate * min(1.0, done / 0.03 + 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+            if progress.step == falls:
+                trunk.keep(model, until, held_out)
+            rate = recipe.learning_rate * _share(progress.step, recipe, warm=start_from is None)
             for group in optimizer.param_groups:
-                group["lr"] = max(rate, recipe.learning_rate * 0.01)
-            ids, labels = _tensors(batches.batch(), tokenizer.pad_token_id)
-            # No attention mask: padding stands at the end, where a causal model never looks back from.
+                group["lr"] = rate
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                loss = model(input_ids=ids, labels=labels).loss
+                loss, tokens = _loss(model, *batches.batch())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            progress.add(loss.item(), int((labels != -100).sum()), time.monotonic() - started)
+            progress.add(loss.item(), tokens, time.monotonic() - started)
             if progress.step % REPORT_EVERY == 0:
                 report(progress.facts())
             if stop.wanted or time.monotonic() - saved_at > SAVE_EVERY:
@@ -216,13 +231,94 @@ def pretrain(
             if stop.wanted:
                 raise TrainingStopped(
                     f"Pretraining stopped after {progress.step:,} of {recipe.steps:,} steps: "
-                    f"run the same command again to go on from {checkpoint.path}.",
+                    f"run the same command again to resume from {checkpoint.path}.",
                     zh=f"預訓練在 {recipe.steps:,} 步中的第 {progress.step:,} 步後停止："
                     f"再執行同樣的指令即可從 {checkpoint.path} 接續。",
                 )
-    _save_model(model, tokenizer, target, recipe, progress, until, batches, held_out)
+    _save_model(model, tokenizer, target, recipe, progress, until, reading, held_out)
+    teachers.final.save(target)
     checkpoint.path.unlink(missing_ok=True)
     return target
+
+
+def _share(step: int, recipe: Recipe, *, warm: bool) -> float:
+    """The rate's share of its height: it rises, stands, and falls to nothing at the end."""
+    rise = max(1, round(recipe.steps * (0.03 if warm else 0.01)))
+    falls = recipe.steps * (1 - recipe.decay_share)
+    if step >= falls:
+        return max(0.005, (recipe.steps - step) / max(1.0, recipe.steps - falls))
+    return min(1.0, (step + 1) / rise)
+
+
+def _loss(
+    model: LlamaForCausalLM, ids: NDArray[np.int64], weights: NDArray[np.float32]
+) -> tuple[torch.Tensor, int]:
+    """(weighted mean loss of the tokens that weigh anything, tokens read)."""
+    import torch
+
+    tokens, weigh = torch.from_numpy(ids), torch.from_numpy(weights[:, 1:])
+    # No attention mask: padding stands at the end, where a causal model never looks back from.
+    hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
+    counted = weigh > 0
+    logits = model.lm_head(hidden[counted]).float()
+    each = torch.nn.functional.cross_entropy(logits, tokens[:, 1:][counted], reduction="none")
+    share = weigh[counted]
+    return (each * share).sum() / share.sum(), ids.size
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """The folder of what a later training starts from: weights, teachers and what they have read."""
+
+    folder: Path
+
+    def keep(self, model: LlamaForCausalLM, until: date, held_out: Sequence[str]) -> None:
+        """Write the weights as they stand."""
+        from safetensors.torch import save_file
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+        save_file(weights, self.folder / "trunk.safetensors.part")
+        (self.folder / "trunk.safetensors.part").replace(self.folder / "trunk.safetensors")
+        facts = {"until": until.isoformat(), "held_out": sorted(held_out)}
+        (self.folder / "trunk.json").write_text(json.dumps(facts), "utf-8")
+
+    def keep_teachers(self, teachers: Teachers) -> None:
+        teachers.save(self.folder / "teachers")
+
+    def teachers(self, until: date) -> Teachers | None:
+        """Those that a stopped training has taught already."""
+        try:
+            found = Teachers.load(self.folder / "teachers")
+        except (OSError, ValueError, KeyError):
+            return None
+        return found if found.until == until.toordinal() else None
+
+    def read(self, model: LlamaForCausalLM, until: date, held_out: Sequence[str]) -> Teachers:
+        """Put the weights into ``model``; its teachers.
+
+        :raises UsageError: no trunk, one that has read later days, or other companies held out.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            facts = json.loads((self.folder / "trunk.json").read_text("utf-8"))
+            weights = load_file(self.folder / "trunk.safetensors")
+            teachers = Teachers.load(self.folder / "teachers")
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(
+                f"{self.folder} is no trunk of a training ({error}): name a folder that ends in .trunk.",
+                zh=f"{self.folder} 不是訓練主幹（{error}）：請指定以 .trunk 結尾的資料夾。",
+            ) from error
+        if date.fromisoformat(facts["until"]) > until or sorted(held_out) != facts["held_out"]:
+            raise UsageError(
+                f"{self.folder} has read days up to {facts['until']} or held other companies out: "
+                "start from one that fits.",
+                zh=f"{self.folder} 讀過 {facts['until']} 為止的資料，或保留的公司不同：請從相符的主幹開始。",
+            )
+        # Tied weights stand once.
+        model.load_state_dict(weights, strict=False)
+        return teachers
 
 
 def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.Optimizer:
@@ -253,7 +349,13 @@ class _Checkpoint:
 
         if not self.path.exists():
             return Progress()
-        saved = torch.load(self.path, weights_only=False)
+        try:
+            saved = torch.load(self.path, weights_only=True)
+        except Exception as error:  # pickle and zip have a tree of errors: here all say "no checkpoint"
+            raise UsageError(
+                f"{self.path} cannot be read as a checkpoint: remove it to start anew.",
+                zh=f"{self.path} 無法當作檢查點讀取：請刪除它重新開始。",
+            ) from error
         if saved["training"] != self.training:
             raise UsageError(
                 f"{self.path} is of a training with another recipe or other data: "
@@ -262,10 +364,9 @@ class _Checkpoint:
             )
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        batches.rng = saved["rng"]
+        batches.rng.bit_generator.state = json.loads(saved["rng"])
         torch.set_rng_state(saved["dropout_rng"])
-        progress: Progress = saved["progress"]
-        return progress
+        return Progress(**saved["progress"])
 
     def save(
         self,
@@ -281,31 +382,22 @@ class _Checkpoint:
             "training": self.training,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "rng": batches.rng,
+            "rng": json.dumps(batches.rng.bit_generator.state),
             "dropout_rng": torch.get_rng_state(),
-            "progress": progress,
+            "progress": asdict(progress),
         }
         part = self.path.with_name(self.path.name + ".part")
         torch.save(state, part)
         part.replace(self.path)
 
 
-def _has_fast_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; emulated it would be slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text("utf-8", errors="ignore")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _tensors(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids and labels, both (rows, longest); padding is not learned from."""
-    import torch
-
-    longest = max(map(len, rows))
-    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
-    return ids, ids.masked_fill(ids == pad, -100)
 
 
 def _save_model(
@@ -315,7 +407,7 @@ def _save_model(
     recipe: Recipe,
     progress: Progress,
     until: date,
-    batches: Batches,
+    reading: Reading,
     held_out: Sequence[str],
 ) -> None:
     """Weights in bfloat16, tokenizer, the card and its facts."""
@@ -329,8 +421,9 @@ def _save_model(
         "recipe": asdict(recipe),
         "parameters": sum(p.numel() for p in model.parameters()),
         "data_end": until.isoformat(),
-        "companies": len(batches.series),
-        "days": sum(len(e.buckets) for e in batches.encoded),
+        "compact": NEWEST,
+        "companies": len(reading.starts) - 1,
+        "days": len(reading.days),
         "held_out": sorted(held_out),
         "steps": progress.step,
         "tokens": progress.tokens,

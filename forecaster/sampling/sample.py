@@ -13,10 +13,26 @@ from numpy.typing import NDArray
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PromptStyle
 from stockllm.forecaster.encoding.codec import PathState, encode, origin_state
-from stockllm.forecaster.encoding.grammar import CompactGrammar, CompactTokens, Grammar, compact_text_grammar
-from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, prompt_messages, reference_opening
+from stockllm.forecaster.encoding.grammar import (
+    Compact2Grammar,
+    Compact2Tokens,
+    CompactGrammar,
+    CompactTokens,
+    Grammar,
+    compact2_text_grammar,
+    compact_text_grammar,
+)
+from stockllm.forecaster.encoding.prompts import (
+    NEWEST,
+    REFERENCE_FIELDS,
+    CompactVersion,
+    Field,
+    prompt_messages,
+    reference_opening,
+)
 from stockllm.forecaster.encoding.reference import Origin, reference_grammar
 from stockllm.forecaster.encoding.windows import Window
+from stockllm.forecaster.encoding.words import Words
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +70,7 @@ def sample(
     seed: int,
     prompt: PromptStyle = "compact",
     fields: Sequence[Field] = REFERENCE_FIELDS,
+    version: CompactVersion = NEWEST,
     temperature: float = 1.0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Paths]:
@@ -67,7 +84,7 @@ def sample(
 
     if not windows:
         return []
-    prompts = [prompt_ids(tokenizer, window, prompt, fields) for window in windows]
+    prompts = [prompt_ids(tokenizer, window, prompt, fields, version) for window in windows]
     rows = _rows(model, TOKENS_A_DAY[prompt] * len(windows[0].future_dates))
     width = min(paths, rows)
     together = max(1, rows // width)
@@ -77,7 +94,7 @@ def sample(
         parts = []
         for first in range(0, paths, width):
             part = min(width, paths - first)
-            grammar = grammar_for(tokenizer, batch, part, prompt, fields)
+            grammar = grammar_for(tokenizer, batch, part, prompt, fields, version)
             _fits(model, prompts[start : start + together], grammar.longest)
             decoder = SharedPrompts(model, prompts[start : start + together], part, grammar.longest)
             draws = [window_rng(w, seed).random((grammar.longest, paths)) for w in batch]
@@ -117,10 +134,14 @@ def _rows(model: Any, tokens: int) -> int:
 
 
 def prompt_ids(
-    tokenizer: Any, window: Window, prompt: PromptStyle, fields: Sequence[Field] = REFERENCE_FIELDS
+    tokenizer: Any,
+    window: Window,
+    prompt: PromptStyle,
+    fields: Sequence[Field] = REFERENCE_FIELDS,
+    version: CompactVersion = NEWEST,
 ) -> list[int]:
     """Token ids up to where the model's own words begin."""
-    messages = prompt_messages(window, prompt, fields=fields)
+    messages = prompt_messages(window, prompt, fields=fields, version=version)
     encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
     ids = list(encoded["input_ids"])
     if prompt == "reference":
@@ -136,12 +157,21 @@ def grammar_for(
     paths: int,
     prompt: PromptStyle,
     fields: Sequence[Field] = REFERENCE_FIELDS,
+    version: CompactVersion = NEWEST,
 ) -> Grammar:
     """The grammar of the answers to some windows, ``paths`` rows a window."""
     if prompt == "reference":
         return reference_grammar(tokenizer, [_origin(window) for window in windows], fields, paths)
     state = PathState.joined([origin_state(window.history, paths) for window in windows])
     horizon = len(windows[0].future_dates)
+    if version == 2:
+        lines = [(w.words or Words.unknown(w.past)).lines[-1] for w in windows]
+        words = np.repeat(np.stack(lines), paths, axis=0)
+        opened = np.repeat(np.array([w.opened or 0 for w in windows], dtype=np.int64), paths)
+        spelled = Compact2Tokens.of(tokenizer)
+        if spelled is None:
+            return compact2_text_grammar(tokenizer, state, horizon, words, opened)
+        return Compact2Grammar(spelled, state, horizon, words, opened)
     tokens = CompactTokens.of(tokenizer)
     if tokens is None:
         return compact_text_grammar(tokenizer, state, horizon)
