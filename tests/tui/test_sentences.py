@@ -10,7 +10,7 @@ from pathlib import Path
 from stockllm.data.errors import OrderRefused, StockllmError
 from stockllm.tui.look import strings
 
-ROOT = Path(strings.__file__).parent.parent
+ROOT = Path(strings.__file__).parents[2]
 
 #: The commands: the last sentence of those that the dashboard starts comes to its toasts.
 COMMANDS = tuple(path.stem for path in (ROOT / "cli").glob("[!_]*.py"))
