@@ -11,7 +11,7 @@ from stockllm.cli import exchange_accounts
 from stockllm.cli.arguments import day
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import StockllmError, UsageError
-from stockllm.trading.accounts import check_name
+from stockllm.trading.opening import check_name
 
 if TYPE_CHECKING:
     from stockllm.trading.exchange import Advance

@@ -11,7 +11,8 @@ import typer
 
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import UsageError
-from stockllm.trading.accounts import check_free, new_account, open_new
+from stockllm.trading.accounts import check_free, open_new
+from stockllm.trading.opening import new_account
 
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
 _STDIN = typer.Option(

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
-    from stockllm.trading.accounts import NewAccount
     from stockllm.trading.brokers import Placed
     from stockllm.trading.history import History, Opening
     from stockllm.trading.live import Account, Look
+    from stockllm.trading.opening import NewAccount
     from stockllm.trading.rules import Order
 
 
@@ -172,7 +172,8 @@ def _account(store: Store, settings: Settings, which: Which) -> Account:
 def check_account(home: Home, name: str, cash: str, discount: str, password: str) -> NewAccount:
     """The account that would be opened; UsageError with the sentence to show where it cannot be."""
     from stockllm.trading.access import check_password
-    from stockllm.trading.accounts import check_free, new_account
+    from stockllm.trading.accounts import check_free
+    from stockllm.trading.opening import new_account
 
     if not name.strip():
         raise UsageError("Give the account a name, such as mine.", zh="請為帳戶取個名稱，例如 mine。")
