@@ -11,10 +11,10 @@ from stockllm.cli import exchange_accounts
 from stockllm.cli.arguments import day
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import StockllmError, UsageError
-from stockllm.trading.opening import check_name
+from stockllm.trading.exchange.opening import check_name
 
 if TYPE_CHECKING:
-    from stockllm.trading.exchange import Advance
+    from stockllm.trading.exchange.exchange import Advance
 
 _NAME = typer.Option("live", "--exchange", metavar="NAME", help="Which exchange; live is the calendar's own.")
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
@@ -50,8 +50,8 @@ def open_exchange(
     as_json: bool = _JSON,
 ) -> None:
     """Open an exchange: live, or a replay of a past period."""
-    from stockllm.trading.exchange import LIVE, Exchange
-    from stockllm.trading.rules import Rules
+    from stockllm.trading.exchange.exchange import LIVE, Exchange
+    from stockllm.trading.exchange.rules import Rules
 
     if (name == LIVE) == bool(start):
         raise UsageError(
@@ -119,7 +119,7 @@ def advance(
     as_json: bool = _JSON,
 ) -> None:
     """Match the next session, or all up to a day. A day that was matched is not matched again."""
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
 
     until = day(to) if to else None
     store, settings = open_store()
@@ -159,7 +159,7 @@ def replay(
 ) -> None:
     """Replay a past period at a speed of your choice; Ctrl-C stops between two sessions."""
     from stockllm.collectors.clock import SystemClock
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
 
     until = day(to)
     store, settings = open_store()
@@ -190,7 +190,7 @@ def serve(
     ),
 ) -> None:
     """Serve an exchange over HTTP until Ctrl-C: the university's protocol, and a modern one."""
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
     from stockllm.trading.serve import Terms
     from stockllm.trading.serve import serve as run
 
@@ -232,8 +232,8 @@ def serve(
 
 def check(name: str = _NAME, as_json: bool = _JSON) -> None:
     """Prove the books: debits and credits, cash, holdings and every fee, reckoned a second time."""
-    from stockllm.trading.exchange import Exchange
-    from stockllm.trading.proof import problems
+    from stockllm.trading.exchange.exchange import Exchange
+    from stockllm.trading.exchange.proof import problems
 
     store, settings = open_store()
     with store:
@@ -259,7 +259,7 @@ def audit(
 ) -> None:
     """Show who did what on an exchange, the newest first."""
     from stockllm.collectors.clock import taipei
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
 
     store, settings = open_store()
     with store:

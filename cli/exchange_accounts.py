@@ -11,8 +11,8 @@ import typer
 
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import UsageError
-from stockllm.trading.accounts import check_free, open_new
-from stockllm.trading.opening import new_account
+from stockllm.trading.exchange.accounts import check_free, open_new
+from stockllm.trading.exchange.opening import new_account
 
 _JSON = typer.Option(False, "--json", help="Print one JSON document on stdout.")
 _STDIN = typer.Option(
@@ -62,7 +62,7 @@ def add(
 
 def list_accounts(as_json: bool = _JSON) -> None:
     """List all accounts with what they are worth."""
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
 
     store, settings = open_store()
     with store:
@@ -106,7 +106,7 @@ def password(
     """Change an account's password; its tokens end with the old one."""
     from datetime import UTC, datetime
 
-    from stockllm.trading.access import hash_password
+    from stockllm.trading.exchange.access import hash_password
 
     store, settings = open_store()
     with store:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from stockllm.data.store import Store
     from stockllm.trading.brokers import Placed
     from stockllm.trading.dealing import Sent
+    from stockllm.trading.exchange.rules import Order
     from stockllm.trading.live import Account
     from stockllm.trading.policy import Plan
-    from stockllm.trading.rules import Order
 
 _ACCOUNT = typer.Option("", "--account", metavar="NAME", help="Whose; the only one, or trade.account.")
 _BROKER = typer.Option("", "--broker", help="local: the store's exchange; ncku: the university's server.")

@@ -1,4 +1,4 @@
-"""The exchange's books: reading and writing their rows. What the rows mean is ``trading.exchange``'s.
+"""The exchange's books: reading and writing their rows. ``trading.exchange`` says what they mean.
 
 ``BookStore.read`` and ``write`` give a ``Books`` for one transaction; nothing else touches the tables.
 """

@@ -16,8 +16,8 @@ from stockllm.collectors.clock import taipei
 from stockllm.data.book_rows import AccountRow, OrderRow, OrderState
 from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused
-from stockllm.trading.access import TOKEN_LIFE, Credential, NotAllowed, new_token
-from stockllm.trading.rules import HIGHEST_PRICE, MOST_SHARES, Order
+from stockllm.trading.exchange.access import TOKEN_LIFE, Credential, NotAllowed, new_token
+from stockllm.trading.exchange.rules import HIGHEST_PRICE, MOST_SHARES, Order
 
 if TYPE_CHECKING:
     from stockllm.trading.desk import Desk

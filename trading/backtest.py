@@ -13,13 +13,13 @@ from stockllm.data.records import PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
 from stockllm.trading import dealing
-from stockllm.trading.book import Book
 from stockllm.trading.brokers import BookBroker
-from stockllm.trading.engine import Fill, Step
+from stockllm.trading.exchange.book import Book
+from stockllm.trading.exchange.engine import Fill, Step
+from stockllm.trading.exchange.market_data import Market, load_market
+from stockllm.trading.exchange.rules import Rules
 from stockllm.trading.figures import Day, daily_returns, interval, of_equity, of_trades
-from stockllm.trading.market_data import Market, load_market
 from stockllm.trading.policy import Advice, Plan, Policy
-from stockllm.trading.rules import Rules
 from stockllm.trading.strategies import advise, needs_forecast
 from stockllm.trading.trades import Matcher, Trade
 

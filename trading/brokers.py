@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 
 from stockllm.data.book_rows import OrderRow
 from stockllm.data.errors import OrderRefused
-from stockllm.trading.book import Book
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.rules import Order
+from stockllm.trading.exchange.book import Book
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 
 #: "unknown": it was sent and nobody knows whether it arrived. It may fill.
 State = Literal["open", "filled", "expired", "cancelled", "refused", "unknown"]

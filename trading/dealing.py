@@ -12,9 +12,9 @@ from datetime import date, timedelta
 from stockllm.data.errors import BrokerError, OrderRefused
 from stockllm.data.records import Cents
 from stockllm.trading.brokers import Broker, Placed
-from stockllm.trading.market_data import Market
+from stockllm.trading.exchange.market_data import Market
+from stockllm.trading.exchange.rules import Order
 from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide
-from stockllm.trading.rules import Order
 
 #: Orders that may still fill.
 _ALIVE = ("open", "unknown")

@@ -14,9 +14,9 @@ from stockllm.data.book_rows import AccountRow
 from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError
 from stockllm.market.companies import Company
-from stockllm.trading.access import Credential, NotAllowed, PasswordCheck, digest_of
-from stockllm.trading.exchange import Advance, Exchange
-from stockllm.trading.rules import OffTick
+from stockllm.trading.exchange.access import Credential, NotAllowed, PasswordCheck, digest_of
+from stockllm.trading.exchange.exchange import Advance, Exchange
+from stockllm.trading.exchange.rules import OffTick
 from stockllm.trading.writer import Writer
 
 T = TypeVar("T")

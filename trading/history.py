@@ -14,8 +14,8 @@ from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.market.fees import trade_value
 from stockllm.trading.backtest import Request, buy_and_hold
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.market_data import load_market
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.policy import Policy
 from stockllm.trading.trades import Matcher
 

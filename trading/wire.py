@@ -21,8 +21,8 @@ from stockllm.data.errors import OrderRefused
 from stockllm.data.records import Bar, Cents
 from stockllm.market.fees import Side
 from stockllm.market.instruments import instrument_of
-from stockllm.trading.access import NotAllowed
-from stockllm.trading.rules import LOT, MOST_SHARES, OffTick, Order
+from stockllm.trading.exchange.access import NotAllowed
+from stockllm.trading.exchange.rules import LOT, MOST_SHARES, OffTick, Order
 
 if TYPE_CHECKING:
     from stockllm.trading.desk import Desk

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from stockllm.cli.main import app
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.rules import Order
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 
 Document = Callable[..., Any]
 Refused = Callable[..., str]

@@ -16,7 +16,7 @@ from stockllm.cli.main import app
 from stockllm.data.paths import Home
 from stockllm.data.sent_orders import SentOrder
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
 
 Document = Callable[..., Any]
 Refused = Callable[..., str]

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
 
 
 class Served:

@@ -17,7 +17,7 @@ def child(home: str, report: int) -> None:
     """Open the store and serve; the port goes to ``report``."""
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.exchange import Exchange
     from stockllm.trading.serve import Terms, serve
 
     with Store.open(Home(Path(home))) as store:

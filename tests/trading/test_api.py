@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from stockllm.trading.desk import Allowance, TooOften
-from stockllm.trading.proof import problems
+from stockllm.trading.exchange.proof import problems
 from stockllm.trading.serve import log_to
 
 from .conftest import PASSWORD, Served, dump

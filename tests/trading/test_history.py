@@ -9,10 +9,10 @@ import pytest
 
 from stockllm.data.store import Store
 from stockllm.trading.backtest import Request, backtest
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 from stockllm.trading.history import held_instead, history
 from stockllm.trading.policy import Policy
-from stockllm.trading.rules import Order
 
 CASH = 10_000_000
 

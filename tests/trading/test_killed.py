@@ -12,8 +12,8 @@ from typing import Any
 import requests
 
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.proof import problems
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.proof import problems
 
 from .conftest import PASSWORD
 

@@ -13,10 +13,10 @@ from stockllm.data.errors import BrokerError, NotEnoughHistory, OrderRefused, St
 from stockllm.data.store import Store
 from stockllm.trading.brokers import LocalBroker, Placed
 from stockllm.trading.dealing import send
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 from stockllm.trading.live import Account, catch_up, fitted, look, plan_evening
 from stockllm.trading.policy import Policy
-from stockllm.trading.rules import Order
 
 from .conftest import CODES, EVENING, SESSIONS, bar
 

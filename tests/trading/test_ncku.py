@@ -16,12 +16,12 @@ from standin import FakeClock
 
 from stockllm.data.errors import BrokerError, OrderRefused
 from stockllm.data.store import Store
-from stockllm.trading.book import Book
 from stockllm.trading.brokers import BookBroker, Broker, LocalBroker
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.market_data import load_market
+from stockllm.trading.exchange.book import Book
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.market_data import load_market
+from stockllm.trading.exchange.rules import Order
 from stockllm.trading.ncku import NckuBroker
-from stockllm.trading.rules import Order
 
 from .conftest import CODES, EVENING, LAST, PASSWORD, SESSIONS, Served
 

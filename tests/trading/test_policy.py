@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stockllm.data.errors import UsageError
 from stockllm.market.fees import charges
 from stockllm.trading.brokers import Placed, Position
+from stockllm.trading.exchange.rules import Order, check_form
 from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide, round_trip
-from stockllm.trading.rules import Order, check_form
 
 EVENING, SESSION = date(2025, 3, 6), date(2025, 3, 7)
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from stockllm.market.ticks import round_to_tick
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.rules import Rules
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Rules
 
 from .conftest import EVENING, PASSWORD, SESSIONS, Served, dump
 
@@ -318,7 +318,7 @@ def test_wrong_passwords_run_out(served: Served) -> None:
 
 
 def test_a_changed_password_counts_at_once(served: Served, hashed: str) -> None:
-    from stockllm.trading.access import hash_password
+    from stockllm.trading.exchange.access import hash_password
 
     form = {"account": "someone", "password": PASSWORD}
     assert served.university("get_user_stocks", **form)["result"] == "success"

@@ -15,9 +15,9 @@ from stockllm.data.book_rows import OrderRow
 from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused, StoreError
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.proof import problems
-from stockllm.trading.rules import Order
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.proof import problems
+from stockllm.trading.exchange.rules import Order
 from stockllm.trading.writer import Writer
 
 from .conftest import SESSIONS

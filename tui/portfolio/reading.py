@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.trading.brokers import Placed
+    from stockllm.trading.exchange.opening import NewAccount
+    from stockllm.trading.exchange.rules import Order
     from stockllm.trading.history import History, Opening
     from stockllm.trading.live import Account, Look
-    from stockllm.trading.opening import NewAccount
-    from stockllm.trading.rules import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +171,9 @@ def _account(store: Store, settings: Settings, which: Which) -> Account:
 
 def check_account(home: Home, name: str, cash: str, discount: str, password: str) -> NewAccount:
     """The account that would be opened; UsageError with the sentence to show where it cannot be."""
-    from stockllm.trading.access import check_password
-    from stockllm.trading.accounts import check_free
-    from stockllm.trading.opening import new_account
+    from stockllm.trading.exchange.access import check_password
+    from stockllm.trading.exchange.accounts import check_free
+    from stockllm.trading.exchange.opening import new_account
 
     if not name.strip():
         raise UsageError("Give the account a name, such as mine.", zh="請為帳戶取個名稱，例如 mine。")
@@ -187,7 +187,7 @@ def check_account(home: Home, name: str, cash: str, discount: str, password: str
 
 def open_new_account(home: Home, name: str, cash: str, discount: str, password: str) -> str:
     """Open an account at the live exchange, as ``stockllm exchange account add`` does; its name."""
-    from stockllm.trading.accounts import open_new
+    from stockllm.trading.exchange.accounts import open_new
 
     new = check_account(home, name, cash, discount, password)
     with open_store(home) as store:
@@ -229,7 +229,7 @@ def check_ticket(
     The exchange judges again when it is sent: on an ex-date its reference is not the last close.
     """
     from stockllm.data.settings import Settings
-    from stockllm.trading.rules import Order, check_form, check_limits, check_means
+    from stockllm.trading.exchange.rules import Order, check_form, check_limits, check_means
 
     side = _SIDES.get(side.strip().lower(), "")
     if not side:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stockllm.data.book_rows import AccountRow
 from stockllm.data.books import Books
 from stockllm.market.fees import charges
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
 
 
 def problems(exchange: Exchange) -> list[str]:

@@ -27,12 +27,12 @@ from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError, UsageError
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
-from stockllm.trading.book import not_open, same_order, unknown_code
-from stockllm.trading.engine import Booked, Entry, Holding, Portfolio, Step, step
-from stockllm.trading.market_data import Market, load_market
-from stockllm.trading.opening import check_opening
-from stockllm.trading.rules import OffTick, Order, Rules, check_form, check_limits
-from stockllm.trading.sessions import Sessions
+from stockllm.trading.exchange.book import not_open, same_order, unknown_code
+from stockllm.trading.exchange.engine import Booked, Entry, Holding, Portfolio, Step, step
+from stockllm.trading.exchange.market_data import Market, load_market
+from stockllm.trading.exchange.opening import check_opening
+from stockllm.trading.exchange.rules import OffTick, Order, Rules, check_form, check_limits
+from stockllm.trading.exchange.sessions import Sessions
 
 #: What an account begins with: the university simulator's sum.
 OPENING_CASH = 100_000_000

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from stockllm.data.errors import OrderRefused
 from stockllm.data.exrights import ExRight
 from stockllm.market.fees import Charges, charges
-from stockllm.trading.book import Book
-from stockllm.trading.engine import Action, Entry, Step
-from stockllm.trading.market_data import Market
-from stockllm.trading.rules import Order, Rules
+from stockllm.trading.exchange.book import Book
+from stockllm.trading.exchange.engine import Action, Entry, Step
+from stockllm.trading.exchange.market_data import Market
+from stockllm.trading.exchange.rules import Order, Rules
 
 EVENING = date(2025, 3, 3)
 SESSIONS = tuple(EVENING + timedelta(days=k) for k in range(1, 9))

@@ -13,8 +13,8 @@ from stockllm.data.errors import StockllmError
 from stockllm.data.records import Cents
 from stockllm.data.store import Store
 from stockllm.market.calendar import TradingCalendar
-from stockllm.trading.market_data import load_market
-from stockllm.trading.rules import Window, booked_for
+from stockllm.trading.exchange.market_data import load_market
+from stockllm.trading.exchange.rules import Window, booked_for
 
 # When a day's prices are whole: after the fixed-price trading that follows the session.
 _OVER = time(14, 30)

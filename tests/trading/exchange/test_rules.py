@@ -10,7 +10,7 @@ import pytest
 
 from stockllm.data.errors import OrderRefused
 from stockllm.market.calendar import default_calendar
-from stockllm.trading.rules import Order, booked_for, check_form, check_limits, check_means, twd
+from stockllm.trading.exchange.rules import Order, booked_for, check_form, check_limits, check_means, twd
 
 DAY = date(2025, 3, 4)
 CALENDAR = default_calendar()

@@ -12,12 +12,12 @@ from standin import FakeClock
 from stockllm.data.collected import Collected
 from stockllm.data.errors import OrderRefused, UsageError
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange, NoAccount
-from stockllm.trading.proof import problems
-from stockllm.trading.rules import Order, Rules
-from stockllm.trading.sessions import NotYet
+from stockllm.trading.exchange.exchange import Exchange, NoAccount
+from stockllm.trading.exchange.proof import problems
+from stockllm.trading.exchange.rules import Order, Rules
+from stockllm.trading.exchange.sessions import NotYet
 
-from .conftest import EVENING, EX_DATE, LAST, SESSIONS, bar, dump
+from ..conftest import EVENING, EX_DATE, LAST, SESSIONS, bar, dump
 
 Live = Callable[[str], tuple[Exchange, FakeClock]]
 

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from stockllm.data.records import Bar, Cents
-from stockllm.trading.engine import Action, Quote
+from stockllm.trading.exchange.engine import Action, Quote
 
 if TYPE_CHECKING:
     import numpy as np

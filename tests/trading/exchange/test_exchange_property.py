@@ -18,14 +18,14 @@ from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.book import Book
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.market_data import load_market
-from stockllm.trading.proof import problems
-from stockllm.trading.rules import LOT, Order, Rules
-from stockllm.trading.sessions import NotYet
+from stockllm.trading.exchange.book import Book
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.market_data import load_market
+from stockllm.trading.exchange.proof import problems
+from stockllm.trading.exchange.rules import LOT, Order, Rules
+from stockllm.trading.exchange.sessions import NotYet
 
-from .conftest import CODES, EVENING, LAST
+from ..conftest import CODES, EVENING, LAST
 
 CASH = 3_000_000
 #: What a session writes, in turn; the books must survive a stop at each of them.

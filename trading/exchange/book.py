@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from stockllm.data.errors import OrderRefused
 from stockllm.data.records import Cents
-from stockllm.trading.engine import Booked, Portfolio, Step, step
-from stockllm.trading.market_data import Market
-from stockllm.trading.rules import Order, Rules, check_form, check_limits
+from stockllm.trading.exchange.engine import Booked, Portfolio, Step, step
+from stockllm.trading.exchange.market_data import Market
+from stockllm.trading.exchange.rules import Order, Rules, check_form, check_limits
 
 if TYPE_CHECKING:
     from stockllm.data.book_rows import OrderRow

@@ -1,7 +1,7 @@
 """The matching engine: an account's step through one session. Pure and deterministic.
 
 The exchange simulator and the backtest both step through here, with orders that passed
-``trading.rules``; money is whole TWD, prices are hundredths. docs/exchange.md has it in words.
+``trading.exchange.rules``; money is whole TWD, prices are hundredths. docs/exchange.md has it in words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from stockllm.data.exrights import ExRight
 from stockllm.data.records import Cents
 from stockllm.market.fees import Charges, charges, trade_value
-from stockllm.trading.rules import Order, check_means
+from stockllm.trading.exchange.rules import Order, check_means
 
 #: Accounts of the double-entry ledger. Debits are positive.
 Account = Literal["cash", "receivable", "shares", "capital", "commission", "tax", "gains", "dividends"]
@@ -59,7 +59,7 @@ class Action:
 
 
 class Prices(Protocol):
-    """What the engine asks of a market; ``trading.market_data.Market`` is the one there is."""
+    """What the engine asks of a market; ``trading.exchange.market_data.Market`` is the one there is."""
 
     def quote(self, code: str, day: date) -> Quote | None:
         """The session ``day`` of ``code``, None where it did not trade."""

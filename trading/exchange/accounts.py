@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import UsageError
-from stockllm.trading.opening import NewAccount
+from stockllm.trading.exchange.opening import NewAccount
 
 if TYPE_CHECKING:
     from stockllm.data.book_rows import AccountRow
@@ -35,8 +35,8 @@ def open_new(store: Store, new: NewAccount, password: str | None, exchange: str 
     :raises UsageError: the name is taken, the password is too short or too long, there is no such
         exchange, or no prices to open one on.
     """
-    from stockllm.trading.access import hash_password
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.access import hash_password
+    from stockllm.trading.exchange.exchange import Exchange
 
     check_free(store, new.name)
     hashed = hash_password(secrets.token_urlsafe(32) if password is None else password)
