@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stockllm.data.sent_orders import SentState
     from stockllm.data.store import Store
-    from stockllm.trading.brokers import Placed
+    from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.dealing import Sent
     from stockllm.trading.exchange.rules import Order
     from stockllm.trading.live import Account
@@ -228,7 +228,7 @@ def cancel(
 
 def _settle(mine: Account, told: str) -> None:
     """Take a person's word for what became of an order that a server does not tell of."""
-    from stockllm.trading.ncku import NckuBroker
+    from stockllm.trading.brokers.ncku import NckuBroker
 
     id, _, state = told.partition("=")
     if state not in ("filled", "expired", "refused"):

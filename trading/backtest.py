@@ -13,7 +13,7 @@ from stockllm.data.records import PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
 from stockllm.trading import dealing
-from stockllm.trading.brokers import BookBroker
+from stockllm.trading.brokers.broker import BookBroker
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.engine import Fill, Step
 from stockllm.trading.exchange.market_data import Market, load_market

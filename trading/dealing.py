@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from stockllm.data.errors import BrokerError, OrderRefused
 from stockllm.data.records import Cents
-from stockllm.trading.brokers import Broker, Placed
+from stockllm.trading.brokers.broker import Broker, Placed
 from stockllm.trading.exchange.market_data import Market
 from stockllm.trading.exchange.rules import Order
 from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide

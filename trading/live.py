@@ -18,11 +18,11 @@ from stockllm.data.settings import TradeSettings
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
 from stockllm.trading import dealing
-from stockllm.trading.brokers import Broker, LocalBroker
+from stockllm.trading.brokers.broker import Broker, LocalBroker
+from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.exchange.exchange import LIVE, Exchange
 from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.exchange.sessions import NotYet
-from stockllm.trading.ncku import NckuBroker
 from stockllm.trading.policy import Plan, Policy
 from stockllm.trading.strategies import advise, needs_forecast
 

@@ -16,7 +16,7 @@ from stockllm.data.errors import UsageError
 from stockllm.data.records import Action, Cents
 from stockllm.market.fees import charges, trade_value
 from stockllm.market.ticks import round_to_tick, table_of
-from stockllm.trading.brokers import Placed, Position
+from stockllm.trading.brokers.broker import Placed, Position
 from stockllm.trading.exchange.rules import LOT, Order, twd
 
 #: Why a decision is what it is; the first two come with orders.

@@ -11,7 +11,7 @@ from standin import FakeClock
 
 from stockllm.data.errors import BrokerError, NotEnoughHistory, OrderRefused, StockllmError
 from stockllm.data.store import Store
-from stockllm.trading.brokers import LocalBroker, Placed
+from stockllm.trading.brokers.broker import LocalBroker, Placed
 from stockllm.trading.dealing import send
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order

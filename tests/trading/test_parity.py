@@ -18,13 +18,13 @@ from stockllm.data.errors import OrderRefused
 from stockllm.data.store import Store
 from stockllm.forecaster.forecast import forecast
 from stockllm.trading.backtest import Backtest, Request, backtest
-from stockllm.trading.brokers import Funds, Placed, Position
+from stockllm.trading.brokers.broker import Funds, Placed, Position
+from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.dealing import send
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order, Rules
 from stockllm.trading.live import Account, plan_evening
-from stockllm.trading.ncku import NckuBroker
 from stockllm.trading.policy import Policy
 
 from .conftest import CODES, EVENING, EX_DATE, PASSWORD, SESSIONS, Served

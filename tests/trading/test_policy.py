@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
 from stockllm.market.fees import charges
-from stockllm.trading.brokers import Placed, Position
+from stockllm.trading.brokers.broker import Placed, Position
 from stockllm.trading.exchange.rules import Order, check_form
 from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide, round_trip
 

@@ -95,7 +95,7 @@ def test_every_error_that_can_be_shown_has_a_chinese_sentence() -> None:
     modules = reached()
     assert {
         "stockllm.forecaster.models.registry",
-        "stockllm.trading.ncku",
+        "stockllm.trading.brokers.ncku",
         "stockllm.collectors.imports",
     } <= modules
     silent = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
-    from stockllm.trading.brokers import Placed
+    from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.exchange.opening import NewAccount
     from stockllm.trading.exchange.rules import Order
     from stockllm.trading.history import History, Opening

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading import ncku
+from stockllm.trading.brokers import ncku
 from stockllm.trading.exchange.access import hash_password
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order

@@ -21,7 +21,7 @@ from stockllm.data.errors import BrokerError, OrderRefused
 from stockllm.data.sent_orders import SentOrder, SentState
 from stockllm.data.store import Store
 from stockllm.market.fees import charges, trade_value
-from stockllm.trading.brokers import Funds, Placed, Position, State
+from stockllm.trading.brokers.broker import Funds, Placed, Position, State
 from stockllm.trading.exchange.exchange import OPENING_CASH
 from stockllm.trading.exchange.rules import LOT, Order, Window, booked_for, check_form, twd
 

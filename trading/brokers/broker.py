@@ -1,6 +1,6 @@
 """Brokers: one interface to whoever takes orders, and the two that live in this process.
 
-``trading.ncku`` has the one that speaks the university simulator's protocol over HTTP.
+``trading.brokers.ncku`` has the one that speaks the university simulator's protocol over HTTP.
 """
 
 from __future__ import annotations

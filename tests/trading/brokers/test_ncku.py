@@ -16,14 +16,14 @@ from standin import FakeClock
 
 from stockllm.data.errors import BrokerError, OrderRefused
 from stockllm.data.store import Store
-from stockllm.trading.brokers import BookBroker, Broker, LocalBroker
+from stockllm.trading.brokers.broker import BookBroker, Broker, LocalBroker
+from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.exchange.rules import Order
-from stockllm.trading.ncku import NckuBroker
 
-from .conftest import CODES, EVENING, LAST, PASSWORD, SESSIONS, Served
+from ..conftest import CODES, EVENING, LAST, PASSWORD, SESSIONS, Served
 
 MONDAY, TUESDAY = date(2025, 4, 28), date(2025, 4, 29)
 ORDER = Order("2330", "buy", 2000, 95000)
