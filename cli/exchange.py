@@ -191,8 +191,8 @@ def serve(
 ) -> None:
     """Serve an exchange over HTTP until Ctrl-C: the university's protocol, and a modern one."""
     from stockllm.trading.exchange.exchange import Exchange
-    from stockllm.trading.serve import Terms
-    from stockllm.trading.serve import serve as run
+    from stockllm.trading.server.serve import Terms
+    from stockllm.trading.server.serve import serve as run
 
     store, settings = open_store()
     language = settings.language

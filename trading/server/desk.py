@@ -17,7 +17,7 @@ from stockllm.market.companies import Company
 from stockllm.trading.exchange.access import Credential, NotAllowed, PasswordCheck, digest_of
 from stockllm.trading.exchange.exchange import Advance, Exchange
 from stockllm.trading.exchange.rules import OffTick
-from stockllm.trading.writer import Writer
+from stockllm.trading.server.writer import Writer
 
 T = TypeVar("T")
 

@@ -24,11 +24,11 @@ from starlette.exceptions import HTTPException
 
 from stockllm.data.errors import OrderRefused, StockllmError, StoreError, UsageError
 from stockllm.data.paths import Home
-from stockllm.trading import api, wire
-from stockllm.trading.desk import LOG, Desk, TooOften
 from stockllm.trading.exchange.access import NotAllowed
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.sessions import NotYet
+from stockllm.trading.server import api, wire
+from stockllm.trading.server.desk import LOG, Desk, TooOften
 
 #: The largest request body; an order has a few hundred bytes.
 LARGEST_BODY = 64 * 1024

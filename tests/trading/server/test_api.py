@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import requests
 
-from stockllm.trading.desk import Allowance, TooOften
 from stockllm.trading.exchange.proof import problems
-from stockllm.trading.serve import log_to
+from stockllm.trading.server.desk import Allowance, TooOften
+from stockllm.trading.server.serve import log_to
 
-from .conftest import PASSWORD, Served, dump
+from ..conftest import PASSWORD, Served, dump
 
 
 class Client:
@@ -216,7 +216,7 @@ def test_an_allowance_fills_again() -> None:
 
 
 def test_many_callers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stockllm.trading import desk
+    from stockllm.trading.server import desk
 
     monkeypatch.setattr(desk, "_MOST_BUCKETS", 10)
     allowance = Allowance(rate=1, burst=1)

@@ -20,7 +20,7 @@ from stockllm.trading.exchange.access import TOKEN_LIFE, Credential, NotAllowed,
 from stockllm.trading.exchange.rules import HIGHEST_PRICE, MOST_SHARES, Order
 
 if TYPE_CHECKING:
-    from stockllm.trading.desk import Desk
+    from stockllm.trading.server.desk import Desk
 
 #: What each refusal is in the language of HTTP; the rest are 422.
 _STATUS = {"key": 409, "not_open": 409}

@@ -15,7 +15,7 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 
-from .conftest import PASSWORD
+from ..conftest import PASSWORD
 
 KILLS = 50
 CLIENTS = 4
@@ -60,7 +60,7 @@ class Trader(threading.Thread):
 
 
 def test_killed_again_and_again(market_store: Store, hashed: str) -> None:
-    from .conftest import EVENING
+    from ..conftest import EVENING
 
     exchange = Exchange.open(market_store, "past", evening=EVENING)
     (found,) = market_store.bars.bars("2330", exchange.next_session(), exchange.next_session())

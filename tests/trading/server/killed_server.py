@@ -18,7 +18,7 @@ def child(home: str, report: int) -> None:
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
     from stockllm.trading.exchange.exchange import Exchange
-    from stockllm.trading.serve import Terms, serve
+    from stockllm.trading.server.serve import Terms, serve
 
     with Store.open(Home(Path(home))) as store:
         serve(
@@ -32,7 +32,7 @@ def child(home: str, report: int) -> None:
 
 def main() -> None:
     import stockllm.data.migrations
-    import stockllm.trading.serve  # noqa: F401  loaded before the forks
+    import stockllm.trading.server.serve  # noqa: F401  loaded before the forks
 
     home = sys.argv[1]
     while sys.stdin.readline():

@@ -25,7 +25,7 @@ from stockllm.trading.exchange.access import NotAllowed
 from stockllm.trading.exchange.rules import LOT, MOST_SHARES, OffTick, Order
 
 if TYPE_CHECKING:
-    from stockllm.trading.desk import Desk
+    from stockllm.trading.server.desk import Desk
 
 #: Where the university's simulator has answered, and the root for a base of one's own.
 BASES = ("/stock/api/v1", "/sim_stock/trading_api", "/stock/trading_api", "")

@@ -18,9 +18,9 @@ from stockllm.data.store import Store
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order
-from stockllm.trading.writer import Writer
+from stockllm.trading.server.writer import Writer
 
-from .conftest import SESSIONS
+from ..conftest import SESSIONS
 
 AT = datetime(2025, 3, 3, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from stockllm.market.ticks import round_to_tick
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Rules
 
-from .conftest import EVENING, PASSWORD, SESSIONS, Served, dump
+from ..conftest import EVENING, PASSWORD, SESSIONS, Served, dump
 
 
 class StockApi:
@@ -284,7 +284,7 @@ def test_what_is_no_order_at_all(served: Served) -> None:
 
 
 def test_a_body_that_never_ends(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stockllm.trading import serve
+    from stockllm.trading.server import serve
 
     monkeypatch.setattr(serve, "SLOWEST_BODY_S", 0.05)
     address = urlsplit(served.root)
