@@ -102,7 +102,7 @@ def outcomes(
 ) -> None:
     """Write which of the ledger's forecasts paid, and which of their paths to prefer."""
     from stockllm.trading.outcomes import of_ledger
-    from stockllm.trading.strategies import needs_forecast
+    from stockllm.trading.strategy.strategies import needs_forecast
 
     _check_targets(None, target)
     store, settings = open_store()

@@ -11,7 +11,7 @@ from stockllm.data.errors import UsageError
 
 if TYPE_CHECKING:
     from stockllm.data.settings import TradeSettings
-    from stockllm.trading.policy import Policy
+    from stockllm.trading.strategy.policy import Policy
 
 CAP = typer.Option("", "--position-cap", metavar="PART", help="Part of the equity in one purchase, as 0.1.")
 FLOOR = typer.Option("", "--cash-floor", metavar="PART", help="Part of the equity that stays cash.")
@@ -26,7 +26,7 @@ def policy(
     settings: TradeSettings, cap: str, floor: str, stop: str, edge: str, odd: bool | None, discount: str = ""
 ) -> Policy:
     """The limits given, with the settings' for the rest. UsageError for what is none."""
-    from stockllm.trading.policy import Policy
+    from stockllm.trading.strategy.policy import Policy
 
     wanted = edge or str(settings.minimum_edge)
     return Policy(

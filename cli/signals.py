@@ -29,7 +29,7 @@ def signals(
 ) -> None:
     """Judge companies by three rules, with the reasons."""
     from stockllm.market.companies import display
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     store, settings = open_store()
     language = settings.language

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from stockllm.data.sent_orders import SentState
     from stockllm.data.store import Store
     from stockllm.trading.brokers.broker import Placed
-    from stockllm.trading.dealing import Sent
     from stockllm.trading.exchange.rules import Order
     from stockllm.trading.live import Account
-    from stockllm.trading.policy import Plan
+    from stockllm.trading.strategy.dealing import Sent
+    from stockllm.trading.strategy.policy import Plan
 
 _ACCOUNT = typer.Option("", "--account", metavar="NAME", help="Whose; the only one, or trade.account.")
 _BROKER = typer.Option("", "--broker", help="local: the store's exchange; ncku: the university's server.")
@@ -64,7 +64,7 @@ def trade(
     """Turn this evening's signals into orders under the risk policy: shows the plan, asks, sends."""
     from stockllm.cli.windows import chosen
     from stockllm.trading import live
-    from stockllm.trading.dealing import send
+    from stockllm.trading.strategy.dealing import send
 
     if as_json and not (yes or dry_run):
         raise UsageError(

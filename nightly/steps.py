@@ -203,7 +203,7 @@ def scores(night: Night) -> Done:
 
 def signals(night: Night) -> Done:
     """The rules' verdicts on every company whose data are whole."""
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     ready, unfit = fit(night.store, night.companies, night.now)
     found = refresh_signals(night.store, [company.code for company in ready])
@@ -223,7 +223,7 @@ def trade(night: Night) -> Done:
     """The evening's orders, for the account that opted in with ``trade.nightly``."""
     from stockllm.data.errors import OrderRefused
     from stockllm.trading import live
-    from stockllm.trading.dealing import send
+    from stockllm.trading.strategy.dealing import send
 
     nothing = {"orders": 0, "placed": 0}
     wanted = night.settings.trade

@@ -12,15 +12,15 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
-from stockllm.trading import dealing
 from stockllm.trading.brokers.broker import BookBroker
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.engine import Fill, Step
 from stockllm.trading.exchange.market_data import Market, load_market
 from stockllm.trading.exchange.rules import Rules
 from stockllm.trading.figures import Day, daily_returns, interval, of_equity, of_trades
-from stockllm.trading.policy import Advice, Plan, Policy
-from stockllm.trading.strategies import advise, needs_forecast
+from stockllm.trading.strategy import dealing
+from stockllm.trading.strategy.policy import Advice, Plan, Policy
+from stockllm.trading.strategy.strategies import advise, needs_forecast
 from stockllm.trading.trades import Matcher, Trade
 
 if TYPE_CHECKING:

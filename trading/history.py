@@ -16,7 +16,7 @@ from stockllm.market.fees import trade_value
 from stockllm.trading.backtest import Request, buy_and_hold
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.market_data import load_market
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.policy import Policy
 from stockllm.trading.trades import Matcher
 
 

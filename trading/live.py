@@ -17,14 +17,14 @@ from stockllm.data.records import Cents
 from stockllm.data.settings import TradeSettings
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
-from stockllm.trading import dealing
 from stockllm.trading.brokers.broker import Broker, LocalBroker
 from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.exchange.exchange import LIVE, Exchange
 from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.exchange.sessions import NotYet
-from stockllm.trading.policy import Plan, Policy
-from stockllm.trading.strategies import advise, needs_forecast
+from stockllm.trading.strategy import dealing
+from stockllm.trading.strategy.policy import Plan, Policy
+from stockllm.trading.strategy.strategies import advise, needs_forecast
 
 if TYPE_CHECKING:
     from stockllm.collectors.clock import Clock

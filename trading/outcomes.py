@@ -18,7 +18,7 @@ from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK
 from stockllm.forecaster.encoding.prompts import prompt_messages, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.market.fees import ROUND_TRIP_COST
-from stockllm.trading.strategies import advise, expected_gain
+from stockllm.trading.strategy.strategies import advise, expected_gain
 from stockllm.trading.trades import Trade
 
 if TYPE_CHECKING:

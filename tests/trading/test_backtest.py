@@ -16,7 +16,7 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading import past_forecasts
 from stockllm.trading.backtest import Backtest, Request, backtest, document
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.policy import Policy
 
 from .conftest import CODES, LAST, SESSIONS, bar
 

@@ -12,7 +12,7 @@ from stockllm.trading.backtest import Request, backtest
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order
 from stockllm.trading.history import held_instead, history
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.policy import Policy
 
 CASH = 10_000_000
 

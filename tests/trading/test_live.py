@@ -12,11 +12,11 @@ from standin import FakeClock
 from stockllm.data.errors import BrokerError, NotEnoughHistory, OrderRefused, StockllmError
 from stockllm.data.store import Store
 from stockllm.trading.brokers.broker import LocalBroker, Placed
-from stockllm.trading.dealing import send
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order
 from stockllm.trading.live import Account, catch_up, fitted, look, plan_evening
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.dealing import send
+from stockllm.trading.strategy.policy import Policy
 
 from .conftest import CODES, EVENING, SESSIONS, bar
 

@@ -19,7 +19,7 @@ from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.forecast import forecast
 from stockllm.trading.backtest import Request, backtest
 from stockllm.trading.outcomes import of_backtest, of_forecast, of_ledger, preferred, write
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.policy import Policy
 
 from .conftest import CODES, SESSIONS
 

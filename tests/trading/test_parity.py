@@ -20,12 +20,12 @@ from stockllm.forecaster.forecast import forecast
 from stockllm.trading.backtest import Backtest, Request, backtest
 from stockllm.trading.brokers.broker import Funds, Placed, Position
 from stockllm.trading.brokers.ncku import NckuBroker
-from stockllm.trading.dealing import send
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order, Rules
 from stockllm.trading.live import Account, plan_evening
-from stockllm.trading.policy import Policy
+from stockllm.trading.strategy.dealing import send
+from stockllm.trading.strategy.policy import Policy
 
 from .conftest import CODES, EVENING, EX_DATE, PASSWORD, SESSIONS, Served
 

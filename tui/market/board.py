@@ -219,7 +219,7 @@ def judge(home: Home, codes: Sequence[str], stop: Callable[[], bool]) -> dict[st
 
     ``stop`` is asked before each company; once it says so, what is known so far comes back.
     """
-    from stockllm.trading.signals import signals_for
+    from stockllm.trading.strategy.signals import signals_for
 
     marks: dict[str, Marks] = {}
     with open_store(home) as store:
@@ -249,7 +249,7 @@ def read_detail(store: Store, code: str) -> Detail:
     simulated = store.simulated or (forecast is not None and forecast.simulated)
     signals = {signal.rule: signal for signal in store.signals.latest(code)}
     if len(series) and not _current(signals, series.dates[-1], forecast_id):
-        from stockllm.trading.signals import signals_for
+        from stockllm.trading.strategy.signals import signals_for
 
         signals |= {s.rule: s for s in signals_for(series, forecast, forecast_id, simulated)}
     return Detail(
@@ -347,7 +347,7 @@ def forecast_one(home: Home, code: str, progress: Progress) -> tuple[str, ...]:
     """
     from stockllm.data.settings import Settings
     from stockllm.forecaster.forecast import forecast
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     settings = Settings.load(home)
     with open_store(home) as store:

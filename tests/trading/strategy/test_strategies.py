@@ -10,7 +10,7 @@ import pytest
 
 from stockllm.data.errors import UsageError
 from stockllm.data.records import PathForecast, Series
-from stockllm.trading.strategies import STRATEGIES, advise, expected_gain, needs_forecast
+from stockllm.trading.strategy.strategies import STRATEGIES, advise, expected_gain, needs_forecast
 
 
 def series(closes: list[float]) -> Series:

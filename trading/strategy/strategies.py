@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import UsageError
-from stockllm.trading.policy import Advice
-from stockllm.trading.signals import signals_for
+from stockllm.trading.strategy.policy import Advice
+from stockllm.trading.strategy.signals import signals_for
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, Series

@@ -14,7 +14,7 @@ from stockllm.data.errors import UsageError
 from stockllm.market.fees import charges
 from stockllm.trading.brokers.broker import Placed, Position
 from stockllm.trading.exchange.rules import Order, check_form
-from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide, round_trip
+from stockllm.trading.strategy.policy import Advice, Plan, Policy, Standing, decide, round_trip
 
 EVENING, SESSION = date(2025, 3, 6), date(2025, 3, 7)
 

@@ -17,7 +17,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast, Series, Signal
 from stockllm.data.store import Store
 from stockllm.market.fees import ROUND_TRIP_COST
-from stockllm.trading.signals import (
+from stockllm.trading.strategy.signals import (
     EDGE_THRESHOLD,
     MEAN_DAYS,
     MEAN_TOLERANCE,

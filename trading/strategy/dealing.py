@@ -14,7 +14,7 @@ from stockllm.data.records import Cents
 from stockllm.trading.brokers.broker import Broker, Placed
 from stockllm.trading.exchange.market_data import Market
 from stockllm.trading.exchange.rules import Order
-from stockllm.trading.policy import Advice, Plan, Policy, Standing, decide
+from stockllm.trading.strategy.policy import Advice, Plan, Policy, Standing, decide
 
 #: Orders that may still fill.
 _ALIVE = ("open", "unknown")
