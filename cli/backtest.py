@@ -55,9 +55,9 @@ def backtest(
 ) -> None:
     """Trade a past period evening by evening, with what was known then, and say what came of it."""
     from stockllm.cli.windows import chosen
-    from stockllm.trading.backtest import Request, document
-    from stockllm.trading.backtest import backtest as run
-    from stockllm.trading.outcomes import of_backtest
+    from stockllm.trading.backtest.backtest import Request, document
+    from stockllm.trading.backtest.backtest import backtest as run
+    from stockllm.trading.backtest.outcomes import of_backtest
 
     _check_targets(report, outcome)
     first, last, style = arguments.day(start), arguments.day(end), arguments.style(prompt)
@@ -80,7 +80,7 @@ def backtest(
         )
         made = run(store, request, _Progress(settings.language))
         if report is not None:
-            from stockllm.trading.backtest_report import write
+            from stockllm.trading.backtest.report import write
 
             written = write(made, store, report, settings.language)
             place = text(f"報告在 {written[-1]}", f"the report is in {written[-1]}", settings.language)
@@ -101,7 +101,7 @@ def outcomes(
     ),
 ) -> None:
     """Write which of the ledger's forecasts paid, and which of their paths to prefer."""
-    from stockllm.trading.outcomes import of_ledger
+    from stockllm.trading.backtest.outcomes import of_ledger
     from stockllm.trading.strategy.strategies import needs_forecast
 
     _check_targets(None, target)
@@ -126,7 +126,7 @@ def _check_targets(report: Path | None, outcome: Path | None) -> None:
 
 
 def _export(lines: Iterable[dict[str, Any]], target: Path, language: str) -> None:
-    from stockllm.trading.outcomes import write
+    from stockllm.trading.backtest.outcomes import write
 
     try:
         counts = write(lines, target)
@@ -142,7 +142,7 @@ def _export(lines: Iterable[dict[str, Any]], target: Path, language: str) -> Non
 
 
 def _show(facts: dict[str, Any], language: str) -> None:
-    from stockllm.trading.backtest_report import CURVE, SCORING, heading, percent, span, warnings
+    from stockllm.trading.backtest.report import CURVE, SCORING, heading, percent, span, warnings
 
     pick = 1 if language == "en" else 0
     banner(facts["simulated"], language)

@@ -13,11 +13,11 @@ from stockllm.data.book_rows import FillRow, GrantRow, OrderRow
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
 from stockllm.market.fees import trade_value
-from stockllm.trading.backtest import Request, buy_and_hold
+from stockllm.trading.backtest.backtest import Request, buy_and_hold
+from stockllm.trading.backtest.trades import Matcher
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.strategy.policy import Policy
-from stockllm.trading.trades import Matcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from stockllm.data.store import Store
-from stockllm.trading.backtest import Request, backtest
+from stockllm.trading.backtest.backtest import Request, backtest
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order
 from stockllm.trading.history import held_instead, history

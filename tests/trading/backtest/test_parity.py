@@ -17,7 +17,7 @@ from standin import FakeClock
 from stockllm.data.errors import OrderRefused
 from stockllm.data.store import Store
 from stockllm.forecaster.forecast import forecast
-from stockllm.trading.backtest import Backtest, Request, backtest
+from stockllm.trading.backtest.backtest import Backtest, Request, backtest
 from stockllm.trading.brokers.broker import Funds, Placed, Position
 from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.exchange.exchange import Exchange
@@ -27,7 +27,7 @@ from stockllm.trading.live import Account, plan_evening
 from stockllm.trading.strategy.dealing import send
 from stockllm.trading.strategy.policy import Policy
 
-from .conftest import CODES, EVENING, EX_DATE, PASSWORD, SESSIONS, Served
+from ..conftest import CODES, EVENING, EX_DATE, PASSWORD, SESSIONS, Served
 
 CASH = 2_000_000
 Open = Callable[[date, Rules], Served]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stockllm.data.errors import StockllmError
-from stockllm.trading.backtest import Backtest, document
-from stockllm.trading.figures import drawdowns
+from stockllm.trading.backtest.backtest import Backtest, document
+from stockllm.trading.backtest.figures import drawdowns
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store

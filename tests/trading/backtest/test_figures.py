@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from stockllm.trading.figures import Day, daily_returns, drawdowns, interval, of_equity, of_trades
-from stockllm.trading.trades import Matcher, Trade
+from stockllm.trading.backtest.figures import Day, daily_returns, drawdowns, interval, of_equity, of_trades
+from stockllm.trading.backtest.trades import Matcher, Trade
 
 
 def days(*equity: int, **more: int) -> list[Day]:

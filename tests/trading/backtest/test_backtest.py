@@ -14,11 +14,11 @@ import pytest
 from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading import past_forecasts
-from stockllm.trading.backtest import Backtest, Request, backtest, document
+from stockllm.trading.backtest import past_forecasts
+from stockllm.trading.backtest.backtest import Backtest, Request, backtest, document
 from stockllm.trading.strategy.policy import Policy
 
-from .conftest import CODES, LAST, SESSIONS, bar
+from ..conftest import CODES, LAST, SESSIONS, bar
 
 #: The small market's prices jump by up to a tenth a day: no stop, no edge asked for.
 LOOSE = Policy(position_cap=Decimal("0.3"), stop=Decimal(1), minimum_edge=None)

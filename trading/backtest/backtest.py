@@ -12,20 +12,20 @@ from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import PromptStyle, Series
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
+from stockllm.trading.backtest.figures import Day, daily_returns, interval, of_equity, of_trades
+from stockllm.trading.backtest.trades import Matcher, Trade
 from stockllm.trading.brokers.broker import BookBroker
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.engine import Fill, Step
 from stockllm.trading.exchange.market_data import Market, load_market
 from stockllm.trading.exchange.rules import Rules
-from stockllm.trading.figures import Day, daily_returns, interval, of_equity, of_trades
 from stockllm.trading.strategy import dealing
 from stockllm.trading.strategy.policy import Advice, Plan, Policy
 from stockllm.trading.strategy.strategies import advise, needs_forecast
-from stockllm.trading.trades import Matcher, Trade
 
 if TYPE_CHECKING:
     from stockllm.market.calendar import TradingCalendar
-    from stockllm.trading.past_forecasts import PastForecasts
+    from stockllm.trading.backtest.past_forecasts import PastForecasts
 
 #: What a backtest begins with: the university simulator's sum.
 CASH = 100_000_000
@@ -157,7 +157,7 @@ def backtest(
     if needs_forecast(request.strategy):
         from stockllm.forecaster.models.registry import resolve_model
         from stockllm.forecaster.sampling.cutoffs import cutoff
-        from stockllm.trading.past_forecasts import PastForecasts, Settings
+        from stockllm.trading.backtest.past_forecasts import PastForecasts, Settings
 
         ref = resolve_model(request.model, store.home)
         settings = Settings(request.horizon, request.paths, request.seed, request.prompt)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.trading.trades import YEAR, Trade
+from stockllm.trading.backtest.trades import YEAR, Trade
 
 #: The bootstrap: resamples, sessions in a block, and its seed.
 RESAMPLES, BLOCK, SEED = 2000, 10, 3407

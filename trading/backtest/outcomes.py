@@ -18,15 +18,15 @@ from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK
 from stockllm.forecaster.encoding.prompts import prompt_messages, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.market.fees import ROUND_TRIP_COST
+from stockllm.trading.backtest.trades import Trade
 from stockllm.trading.strategy.strategies import advise, expected_gain
-from stockllm.trading.trades import Trade
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stockllm.data.store import Store
     from stockllm.market.companies import Company
-    from stockllm.trading.backtest import Backtest
+    from stockllm.trading.backtest.backtest import Backtest
 
 Floats = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from stockllm.data.store import Store
 from stockllm.forecaster.encoding.prompts import training_messages
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.forecast import forecast
-from stockllm.trading.backtest import Request, backtest
-from stockllm.trading.outcomes import of_backtest, of_forecast, of_ledger, preferred, write
+from stockllm.trading.backtest.backtest import Request, backtest
+from stockllm.trading.backtest.outcomes import of_backtest, of_forecast, of_ledger, preferred, write
 from stockllm.trading.strategy.policy import Policy
 
-from .conftest import CODES, SESSIONS
+from ..conftest import CODES, SESSIONS
 
 LOOSE = Policy(position_cap=Decimal("0.3"), stop=Decimal(1), minimum_edge=None)
 REQUEST = Request(SESSIONS[24], SESSIONS[-1], CODES, "mean", "ewma", LOOSE, 10_000_000, horizon=3, paths=19)
