@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stockllm.data.store import Store
     from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.exchange.rules import Order
-    from stockllm.trading.live import Account
+    from stockllm.trading.live.live import Account
     from stockllm.trading.strategy.dealing import Sent
     from stockllm.trading.strategy.policy import Plan
 
@@ -63,7 +63,7 @@ def trade(
 ) -> None:
     """Turn this evening's signals into orders under the risk policy: shows the plan, asks, sends."""
     from stockllm.cli.windows import chosen
-    from stockllm.trading import live
+    from stockllm.trading.live import live
     from stockllm.trading.strategy.dealing import send
 
     if as_json and not (yes or dry_run):
@@ -116,7 +116,7 @@ def trade(
 def portfolio(account: str = _ACCOUNT, broker: str = _BROKER, as_json: bool = _JSON) -> None:
     """Show what an account has: cash, holdings at their last close, and how far it is below its peak."""
     from stockllm.market.companies import display
-    from stockllm.trading import live
+    from stockllm.trading.live import live
 
     store, settings = open_store()
     language = settings.language
@@ -166,7 +166,7 @@ def orders(
     as_json: bool = _JSON,
 ) -> None:
     """List an account's orders, the last placed first."""
-    from stockllm.trading import live
+    from stockllm.trading.live import live
 
     store, settings = open_store()
     with store:
@@ -189,7 +189,7 @@ def cancel(
     as_json: bool = _JSON,
 ) -> None:
     """Take open orders back."""
-    from stockllm.trading import live
+    from stockllm.trading.live import live
 
     if everything == bool(ids):
         raise UsageError(

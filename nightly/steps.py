@@ -222,7 +222,7 @@ def signals(night: Night) -> Done:
 def trade(night: Night) -> Done:
     """The evening's orders, for the account that opted in with ``trade.nightly``."""
     from stockllm.data.errors import OrderRefused
-    from stockllm.trading import live
+    from stockllm.trading.live import live
     from stockllm.trading.strategy.dealing import send
 
     nothing = {"orders": 0, "placed": 0}

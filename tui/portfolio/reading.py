@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.exchange.opening import NewAccount
     from stockllm.trading.exchange.rules import Order
-    from stockllm.trading.history import History, Opening
-    from stockllm.trading.live import Account, Look
+    from stockllm.trading.live.history import History, Opening
+    from stockllm.trading.live.live import Account, Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def load_accounts(home: Home) -> tuple[Which, ...]:
 def load_portfolio(home: Home, which: Which) -> Portfolio:
     """What an account has. UsageError for none of this name; what a broker raises is passed on."""
     from stockllm.data.settings import Settings
-    from stockllm.trading.live import look
+    from stockllm.trading.live.live import look
 
     settings = Settings.load(home)
     with open_store(home) as store:
@@ -140,7 +140,7 @@ class AccountPast:
 def load_account_past(home: Home, which: Which) -> AccountPast | None:
     """The past of an account; None for one at a server, which tells none."""
     from stockllm.data.settings import Settings
-    from stockllm.trading.history import history
+    from stockllm.trading.live.history import history
 
     with open_store(home) as store:
         account = _account(store, Settings.load(home), which)
@@ -157,14 +157,14 @@ def _held(
     home: Home, _file: int, opening: Opening, end: date
 ) -> tuple[tuple[date, ...], tuple[int, ...], int]:
     """A year of 41 companies takes a moment: reckoned once a session."""
-    from stockllm.trading.history import held_instead
+    from stockllm.trading.live.history import held_instead
 
     with open_store(home) as store:
         return held_instead(store, opening, end)
 
 
 def _account(store: Store, settings: Settings, which: Which) -> Account:
-    from stockllm.trading.live import open_account
+    from stockllm.trading.live.live import open_account
 
     return open_account(store, settings, which.kind, which.name)
 

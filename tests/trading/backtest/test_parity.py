@@ -23,7 +23,7 @@ from stockllm.trading.brokers.ncku import NckuBroker
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order, Rules
-from stockllm.trading.live import Account, plan_evening
+from stockllm.trading.live.live import Account, plan_evening
 from stockllm.trading.strategy.dealing import send
 from stockllm.trading.strategy.policy import Policy
 

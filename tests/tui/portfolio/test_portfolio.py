@@ -15,7 +15,7 @@ from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.trading.exchange.exchange import LIVE, Exchange
 from stockllm.trading.exchange.rules import Rules
-from stockllm.trading.history import held_instead, history
+from stockllm.trading.live.history import held_instead, history
 from stockllm.tui.app import StockApp
 from stockllm.tui.portfolio import reading as portfolio_core
 from stockllm.tui.portfolio.messages import TicketChecked

@@ -250,7 +250,7 @@ class Look:
 
 def look(store: Store, account: Account) -> Look:
     """What the account has. BrokerError where its broker cannot be asked."""
-    from stockllm.trading.history import paid_for_held
+    from stockllm.trading.live.history import paid_for_held
 
     funds, held = account.broker.funds(), account.broker.positions()
     day = account.exchange.day() if account.exchange is not None else store.bars.last_date()

@@ -11,7 +11,7 @@ from stockllm.data.store import Store
 from stockllm.trading.backtest.backtest import Request, backtest
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order
-from stockllm.trading.history import held_instead, history
+from stockllm.trading.live.history import held_instead, history
 from stockllm.trading.strategy.policy import Policy
 
 CASH = 10_000_000

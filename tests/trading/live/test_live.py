@@ -14,11 +14,11 @@ from stockllm.data.store import Store
 from stockllm.trading.brokers.broker import LocalBroker, Placed
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order
-from stockllm.trading.live import Account, catch_up, fitted, look, plan_evening
+from stockllm.trading.live.live import Account, catch_up, fitted, look, plan_evening
 from stockllm.trading.strategy.dealing import send
 from stockllm.trading.strategy.policy import Policy
 
-from .conftest import CODES, EVENING, SESSIONS, bar
+from ..conftest import CODES, EVENING, SESSIONS, bar
 
 Live = Callable[[str], tuple[Exchange, FakeClock]]
 POLICY = Policy(minimum_edge=None)
