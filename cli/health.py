@@ -14,7 +14,7 @@ from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES, WHY_NAMES
 
 if TYPE_CHECKING:
     from stockllm.data.health import HealthReport
-    from stockllm.data.refreshes import RefreshRow
+    from stockllm.data.stores.refreshes import RefreshRow
 
 TAIPEI = timezone(timedelta(hours=8))
 

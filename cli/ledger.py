@@ -12,9 +12,9 @@ from stockllm.data.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.ledger import LedgerRow
-    from stockllm.data.scores import ScoredDay
     from stockllm.data.store import Store
+    from stockllm.data.stores.ledger import LedgerRow
+    from stockllm.data.stores.scores import ScoredDay
 
 
 def register(app: typer.Typer) -> None:

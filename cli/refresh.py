@@ -16,7 +16,7 @@ from stockllm.data.errors import StockllmError, UsageError
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 
 if TYPE_CHECKING:
-    from stockllm.data.refreshes import StepRow
+    from stockllm.data.stores.refreshes import StepRow
 
 # More sentences than these of one step are in the log and in --json.
 _SHOWN = 3

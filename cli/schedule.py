@@ -15,9 +15,9 @@ from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stockllm.data.refreshes import RefreshRow
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.refreshes import RefreshRow
 
 
 def register(app: typer.Typer) -> None:

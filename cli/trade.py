@@ -13,8 +13,8 @@ from stockllm.data.errors import OrderRefused, StockllmError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.sent_orders import SentState
     from stockllm.data.store import Store
+    from stockllm.data.stores.sent_orders import SentState
     from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.exchange.rules import Order
     from stockllm.trading.live.live import Account

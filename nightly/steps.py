@@ -23,9 +23,9 @@ from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.nightly.fitness import Unfit, fit
 
 if TYPE_CHECKING:
-    from stockllm.data.refreshes import StepOutcome
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.refreshes import StepOutcome
     from stockllm.market.calendar import TradingCalendar
     from stockllm.market.companies import Company
 

@@ -33,8 +33,8 @@ from stockllm.forecaster.encoding.prompts import Example, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 
 if TYPE_CHECKING:
-    from stockllm.data.ledger import LedgerRow
     from stockllm.data.store import Store
+    from stockllm.data.stores.ledger import LedgerRow
     from stockllm.forecaster.alignment.options import AlignOptions
     from stockllm.forecaster.models.registry import ModelRef
 

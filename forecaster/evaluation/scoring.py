@@ -18,8 +18,8 @@ import numpy as np
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast, Series
-from stockllm.data.scores import Score, ScoredDay
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score, ScoredDay
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash

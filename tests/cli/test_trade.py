@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from stockllm.cli.main import app
 from stockllm.data.paths import Home
-from stockllm.data.sent_orders import SentOrder
 from stockllm.data.store import Store
+from stockllm.data.stores.sent_orders import SentOrder
 from stockllm.trading.exchange.exchange import Exchange
 
 Document = Callable[..., Any]

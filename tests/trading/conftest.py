@@ -12,10 +12,10 @@ import pytest
 from standin import FakeClock
 from standin.exchange import Served
 
-from stockllm.data.exrights import ExRight
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
+from stockllm.data.stores.exrights import ExRight
 from stockllm.market.calendar import default_calendar
 from stockllm.market.ticks import limits, round_to_tick
 from stockllm.trading.exchange.exchange import Exchange

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, Protocol
 
-from stockllm.data.book_rows import OrderRow
 from stockllm.data.errors import OrderRefused
+from stockllm.data.stores.book_rows import OrderRow
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.rules import Order

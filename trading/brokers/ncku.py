@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from stockllm.collectors.clock import Clock, SystemClock, taipei
 from stockllm.data.errors import BrokerError, OrderRefused
-from stockllm.data.sent_orders import SentOrder, SentState
 from stockllm.data.store import Store
+from stockllm.data.stores.sent_orders import SentOrder, SentState
 from stockllm.market.fees import charges, trade_value
 from stockllm.trading.brokers.broker import Funds, Placed, Position, State
 from stockllm.trading.exchange.exchange import OPENING_CASH

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 
-from stockllm.data.book_rows import AccountRow
-from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError, UsageError
+from stockllm.data.stores.book_rows import AccountRow
+from stockllm.data.stores.books import Books
 
 #: How long a token opens its account.
 TOKEN_LIFE = timedelta(days=30)

@@ -9,8 +9,8 @@ from stockllm.data.errors import UsageError
 from stockllm.trading.exchange.opening import NewAccount
 
 if TYPE_CHECKING:
-    from stockllm.data.book_rows import AccountRow
     from stockllm.data.store import Store
+    from stockllm.data.stores.book_rows import AccountRow
 
 #: The exchange that moves with the calendar; it is opened with its first account.
 _LIVE = "live"

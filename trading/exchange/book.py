@@ -14,7 +14,7 @@ from stockllm.trading.exchange.market_data import Market
 from stockllm.trading.exchange.rules import Order, Rules, check_form, check_limits
 
 if TYPE_CHECKING:
-    from stockllm.data.book_rows import OrderRow
+    from stockllm.data.stores.book_rows import OrderRow
 
 
 @dataclass(slots=True)

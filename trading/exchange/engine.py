@@ -12,8 +12,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from stockllm.data.exrights import ExRight
 from stockllm.data.records import Cents
+from stockllm.data.stores.exrights import ExRight
 from stockllm.market.fees import Charges, charges, trade_value
 from stockllm.trading.exchange.rules import Order, check_means
 

@@ -13,7 +13,9 @@ from decimal import Decimal
 from typing import cast
 
 from stockllm.collectors.clock import Clock, SystemClock, taipei
-from stockllm.data.book_rows import (
+from stockllm.data.errors import StockllmError, UsageError
+from stockllm.data.store import Store
+from stockllm.data.stores.book_rows import (
     AccountRow,
     ExchangeRow,
     FillRow,
@@ -23,9 +25,7 @@ from stockllm.data.book_rows import (
     OrderRow,
     OrderState,
 )
-from stockllm.data.books import Books
-from stockllm.data.errors import StockllmError, UsageError
-from stockllm.data.store import Store
+from stockllm.data.stores.books import Books
 from stockllm.market.fees import trade_value
 from stockllm.trading.exchange.book import not_open, same_order, unknown_code
 from stockllm.trading.exchange.engine import Booked, Entry, Holding, Portfolio, Step, step

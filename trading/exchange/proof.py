@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stockllm.data.book_rows import AccountRow
-from stockllm.data.books import Books
+from stockllm.data.stores.book_rows import AccountRow
+from stockllm.data.stores.books import Books
 from stockllm.market.fees import charges
 from stockllm.trading.exchange.exchange import Exchange
 

@@ -7,11 +7,11 @@ from datetime import date, time, timedelta
 from typing import Any, cast
 
 from stockllm.collectors.clock import Clock, taipei
-from stockllm.data.book_rows import ExchangeRow
-from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError
 from stockllm.data.records import Cents
 from stockllm.data.store import Store
+from stockllm.data.stores.book_rows import ExchangeRow
+from stockllm.data.stores.books import Books
 from stockllm.market.calendar import TradingCalendar
 from stockllm.trading.exchange.market_data import load_market
 from stockllm.trading.exchange.rules import Window, booked_for

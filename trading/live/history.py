@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from stockllm.data.book_rows import FillRow, GrantRow, OrderRow
 from stockllm.data.store import Store
+from stockllm.data.stores.book_rows import FillRow, GrantRow, OrderRow
 from stockllm.market.companies import COMPANIES
 from stockllm.market.fees import trade_value
 from stockllm.trading.backtest.backtest import Request, buy_and_hold

@@ -13,9 +13,9 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from stockllm.collectors.clock import taipei
-from stockllm.data.book_rows import AccountRow, OrderRow, OrderState
-from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused
+from stockllm.data.stores.book_rows import AccountRow, OrderRow, OrderState
+from stockllm.data.stores.books import Books
 from stockllm.trading.exchange.access import TOKEN_LIFE, Credential, NotAllowed, new_token
 from stockllm.trading.exchange.rules import HIGHEST_PRICE, MOST_SHARES, Order
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from stockllm.data.book_rows import AccountRow
-from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError
+from stockllm.data.stores.book_rows import AccountRow
+from stockllm.data.stores.books import Books
 from stockllm.market.companies import Company
 from stockllm.trading.exchange.access import Credential, NotAllowed, PasswordCheck, digest_of
 from stockllm.trading.exchange.exchange import Advance, Exchange

@@ -15,10 +15,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from stockllm.collectors.clock import TAIPEI
-from stockllm.data.book_rows import AccountRow, HoldingRow
-from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused
 from stockllm.data.records import Bar, Cents
+from stockllm.data.stores.book_rows import AccountRow, HoldingRow
+from stockllm.data.stores.books import Books
 from stockllm.market.fees import Side
 from stockllm.market.instruments import instrument_of
 from stockllm.trading.exchange.access import NotAllowed

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from stockllm.data.books import Books
 from stockllm.data.errors import StockllmError, StoreError
 from stockllm.data.store import Store
+from stockllm.data.stores.books import Books
 
 T = TypeVar("T")
 _Job = tuple[Callable[[Books], Any], Future[Any]]

@@ -18,13 +18,13 @@ from stockllm.tui.core.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
-    from stockllm.data.ledger import LedgerRow
     from stockllm.data.paths import Home
     from stockllm.data.records import Action, Article, PathForecast, Series, Signal
-    from stockllm.data.refreshes import RefreshOutcome
-    from stockllm.data.scores import Score
     from stockllm.data.store import Store
-    from stockllm.data.survey import Latest
+    from stockllm.data.stores.ledger import LedgerRow
+    from stockllm.data.stores.refreshes import RefreshOutcome
+    from stockllm.data.stores.scores import Score
+    from stockllm.data.stores.survey import Latest
 
 SignalRule = Literal["mean", "four-points", "edge"]
 

@@ -19,10 +19,10 @@ from stockllm.tui.core.store import open_store
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stockllm.data.book_rows import FillRow
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.book_rows import FillRow
     from stockllm.trading.brokers.broker import Placed
     from stockllm.trading.exchange.opening import NewAccount
     from stockllm.trading.exchange.rules import Order

@@ -13,8 +13,8 @@ import pytest
 
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast, Series
-from stockllm.data.scores import Score
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics, scoring
 from stockllm.forecaster.evaluation.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockllm.data.errors import OrderRefused
-from stockllm.data.exrights import ExRight
+from stockllm.data.stores.exrights import ExRight
 from stockllm.market.fees import Charges, charges
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.engine import Action, Entry, Step

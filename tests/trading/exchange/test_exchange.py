@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from standin import FakeClock
 
-from stockllm.data.collected import Collected
 from stockllm.data.errors import OrderRefused, UsageError
 from stockllm.data.store import Store
+from stockllm.data.stores.collected import Collected
 from stockllm.trading.exchange.exchange import Exchange, NoAccount
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order, Rules

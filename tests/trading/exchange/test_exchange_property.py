@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
+from stockllm.data.stores.books import Books
 from stockllm.trading.exchange.book import Book
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.market_data import load_market

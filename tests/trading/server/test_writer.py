@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from stockllm.data.book_rows import OrderRow
-from stockllm.data.books import Books
 from stockllm.data.errors import OrderRefused, StoreError
 from stockllm.data.store import Store
+from stockllm.data.stores.book_rows import OrderRow
+from stockllm.data.stores.books import Books
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.proof import problems
 from stockllm.trading.exchange.rules import Order

@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
-from stockllm.data.scores import Score
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 from stockllm.forecaster.evaluation.scoring import record
 from stockllm.tui.app import StockApp
 from stockllm.tui.core import record as records

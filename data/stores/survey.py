@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple
 
-from stockllm.data.bars import EACH_CODE, to_day
 from stockllm.data.database import Database
 from stockllm.data.records import QuarantinedRow
+from stockllm.data.stores.bars import EACH_CODE, to_day
 
 # One pass in the order of the table; no bar leaves SQLite.
 _EXTENTS = """

@@ -15,7 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stockllm.data.book_rows import (
+from stockllm.data.database import Database
+from stockllm.data.records import Cents
+from stockllm.data.stores.book_rows import (
     AccountRow,
     AuditRow,
     ExchangeRow,
@@ -26,8 +28,6 @@ from stockllm.data.book_rows import (
     OrderRow,
     OrderState,
 )
-from stockllm.data.database import Database
-from stockllm.data.records import Cents
 
 _ORDER = ", ".join(OrderRow.__slots__)
 _ACCOUNT = ", ".join(AccountRow.__slots__)

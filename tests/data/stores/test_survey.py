@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from stockllm.data.records import Bar, QuarantinedRow
 from stockllm.data.store import Store
-from stockllm.data.survey import Extent, Latest
+from stockllm.data.stores.survey import Extent, Latest
 
 DAY = date(2025, 3, 3)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stockllm.data.news import normalise_title, normalise_url
 from stockllm.data.records import Article
 from stockllm.data.store import Store
+from stockllm.data.stores.news import normalise_title, normalise_url
 
 NOON = datetime(2025, 3, 3, 12, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from stockllm.data.errors import StoreError
 from stockllm.data.records import Bar, PathForecast
 from stockllm.data.schema import forecast_scores
-from stockllm.data.scores import Score
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 
 DAY = date(2026, 3, 2)
 

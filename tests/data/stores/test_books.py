@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from stockllm.data.book_rows import FillRow, GrantRow
 from stockllm.data.errors import StoreError
 from stockllm.data.store import Store
+from stockllm.data.stores.book_rows import FillRow, GrantRow
 
 AT = datetime(2025, 3, 3, 9, tzinfo=UTC)
 DAY = date(2025, 3, 3)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from stockllm.data.collected import Collected
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
+from stockllm.data.stores.collected import Collected
 from stockllm.market.calendar import default_calendar
 
 AT = datetime(2025, 4, 8, 10, 30, tzinfo=UTC)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import StoreError
-from stockllm.data.exrights import ExRight, adjusted
 from stockllm.data.records import Bar, Series
 from stockllm.data.store import Store
+from stockllm.data.stores.exrights import ExRight, adjusted
 
 ROW = ExRight("1525", date(2026, 6, 25), "TWSE", "dividend", 6580, 6300, 6300, 6930, 5670, "twse")
 DAYS = tuple(date(2025, 3, 3) + timedelta(days=n) for n in range(8))

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockllm.data import bars as module
 from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, QuarantinedRow
 from stockllm.data.store import Store
+from stockllm.data.stores import bars as module
 
 DAY = date(2025, 3, 3)
 
