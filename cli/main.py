@@ -20,29 +20,21 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import (
-    align,
     backtest,
-    calibrate,
-    closes,
     companies,
-    dataset,
     demo,
     doctor,
-    evaluate,
     exchange,
-    export,
     forecast,
     health,
     import_,
     ledger,
-    pretrain,
-    quality,
     refresh,
     schedule,
     signals,
     trade,
-    train,
 )
+from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
 from stockllm.cli.output import say, text
 from stockllm.data.errors import StockllmError
 

@@ -329,7 +329,7 @@ def test_without_a_store(refused: Callable[..., str], home_dir: Path, company_li
 def test_the_flags_cover_the_options() -> None:
     import inspect
 
-    from stockllm.cli.train import train
+    from stockllm.cli.models.train import train
 
     flags = set(inspect.signature(train).parameters)
     apart = {"codes", "since", "validation_windows"}
