@@ -19,21 +19,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stockllm.cli import (
-    backtest,
-    companies,
-    demo,
-    doctor,
-    exchange,
-    forecast,
-    health,
-    import_,
-    ledger,
-    refresh,
-    schedule,
-    signals,
-    trade,
-)
+from stockllm.cli import backtest, doctor, exchange, trade
+from stockllm.cli.market import companies, demo, forecast, health, import_, ledger, refresh, schedule, signals
 from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
 from stockllm.cli.output import say, text
 from stockllm.data.errors import StockllmError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from stockllm.cli.market.refresh import duration
 from stockllm.cli.output import emit_json, open_store, say, show, table, text
-from stockllm.cli.refresh import duration
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 
 if TYPE_CHECKING:

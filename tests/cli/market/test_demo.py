@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stockllm.cli import demo as demo_module
+from stockllm.cli.market import demo as demo_module
 from stockllm.collectors.simulated import SimulatedMarket
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
