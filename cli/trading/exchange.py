@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stockllm.cli import exchange_accounts
 from stockllm.cli.arguments import day
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
+from stockllm.cli.trading import exchange_accounts
 from stockllm.data.errors import StockllmError, UsageError
 from stockllm.trading.exchange.opening import check_name
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stockllm.cli import arguments, limits
+from stockllm.cli import arguments
 from stockllm.cli.output import banner, emit_json, open_store, say, show, table, text
+from stockllm.cli.trading import limits
 from stockllm.data.errors import StockllmError, UsageError
 
 if TYPE_CHECKING:
