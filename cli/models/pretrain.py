@@ -13,7 +13,7 @@ from stockllm.cli.output import say, show, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
 
 if TYPE_CHECKING:
-    from stockllm.data.records import ImportReport, Series
+    from stockllm.data.records import BarSeries, ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -122,7 +122,7 @@ def _held_out(twin: Path) -> tuple[str, ...]:
     return found
 
 
-def _series(path: Path, until: date | None, language: str) -> list[Series]:
+def _series(path: Path, until: date | None, language: str) -> list[BarSeries]:
     """Every company's valid bars, read through the same import as ``stockllm import``."""
     import tempfile
 

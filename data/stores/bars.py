@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.database import Database
-from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
+from stockllm.data.records import Bar, BarFlag, BarSeries, QuarantinedRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -270,10 +270,10 @@ class BarStore:
             for row in rows
         ]
 
-    def series(self, code: str, end: date | None = None) -> Series:
+    def series(self, code: str, end: date | None = None) -> BarSeries:
         """The bars of ``code`` up to and including ``end`` as columns; empty where it has none.
 
-        ``Series`` says what its ``reference`` is: the stored one, else the open on the first day
+        ``BarSeries`` says what its ``reference`` is: the stored one, else the open on the first day
         and where the move went past the limit, else the previous close.
         """
         import numpy as np
@@ -289,7 +289,7 @@ class BarStore:
         past_limit = (flags.astype(np.int64) & _PAST_LIMIT) != 0
         reference = np.where(past_limit, opens, np.concatenate((opens[:1], closes[:-1])))
         reference = np.where(np.isnan(stored), reference, stored / 100)
-        return Series(
+        return BarSeries(
             code,
             dates,
             opens,

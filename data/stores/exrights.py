@@ -20,7 +20,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from stockllm.data.database import Database
-from stockllm.data.records import Cents, Series
+from stockllm.data.records import BarSeries, Cents
 from stockllm.data.schema import bars, ex_rights
 
 
@@ -95,7 +95,7 @@ class ExRightStore:
             return [_ex_right(row) for row in connection.execute(query).mappings()]
 
 
-def adjusted(series: Series, ex_rights: Sequence[ExRight], as_of: date | None = None) -> Series:
+def adjusted(series: BarSeries, ex_rights: Sequence[ExRight], as_of: date | None = None) -> BarSeries:
     """``series`` with the prices before every ex-date scaled down to compare with those after it.
 
     The result ends with ``as_of`` (the last day where None) and uses the ex-dates up to its own last
@@ -115,7 +115,7 @@ def adjusted(series: Series, ex_rights: Sequence[ExRight], as_of: date | None = 
     scale = np.ones(len(series))
     for row in known:
         scale[days < row.date.toordinal()] *= row.factor
-    return Series(
+    return BarSeries(
         series.code,
         series.dates,
         series.open * scale,

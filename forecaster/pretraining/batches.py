@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stockllm.data.errors import NotEnoughHistory
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import WARM_UP, Encoded, encode
 from stockllm.forecaster.encoding.prompts import (
     COMPACT_SYSTEM,
@@ -38,8 +38,8 @@ class Batches:
 
     def __init__(
         self,
-        series: Sequence[Series],
-        histories: Sequence[Series],
+        series: Sequence[BarSeries],
+        histories: Sequence[BarSeries],
         tokenizer: PreTrainedTokenizerFast,
         recipe: Recipe,
     ) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stockllm.data.errors import TrainingStopped, UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
@@ -139,13 +139,13 @@ def sample_prompts() -> Iterator[str]:
 
 
 def pretrain(
-    series: Sequence[Series],
+    series: Sequence[BarSeries],
     target: Path,
     recipe: Recipe,
     *,
     until: date,
     held_out: Sequence[str] = (),
-    histories: Sequence[Series] = (),
+    histories: Sequence[BarSeries] = (),
     report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
     """Train a base model and write it to ``target``; returns ``target``.

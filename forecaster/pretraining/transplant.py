@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import WARM_UP, Encoded, Floats, encode_moves, ewma, log_moves
 from stockllm.market.ticks import tick
 
-#: Series a day needs for their mean to be called the market's.
+#: BarSeries a day needs for their mean to be called the market's.
 FEWEST = 5
 #: Days before a window from which its volatility is rolled forward.
 LEAD = 60
@@ -36,7 +36,7 @@ class Factor:
     moves: Floats
 
     @classmethod
-    def of(cls, series: Sequence[Series]) -> Factor:
+    def of(cls, series: Sequence[BarSeries]) -> Factor:
         """The mean over the series that traded, on the days on which enough did."""
         if not series:
             return cls(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
@@ -57,7 +57,7 @@ class Factor:
         return out
 
 
-def ordinals(series: Series) -> NDArray[np.int64]:
+def ordinals(series: BarSeries) -> NDArray[np.int64]:
     """The days of a series as ordinals, shape (n,)."""
     return np.array([day.toordinal() for day in series.dates], dtype=np.int64)
 
@@ -68,7 +68,7 @@ class Host:
     :param own: the market it lived in.
     """
 
-    def __init__(self, series: Series, own: Factor) -> None:
+    def __init__(self, series: BarSeries, own: Factor) -> None:
         self.moves = np.clip(log_moves(series), DOWN, UP)
         self.volume = series.volume
         cents = np.rint(series.close * 100).astype(np.int64)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.data.store import Store
 from stockllm.market.fees import trade_value
 from stockllm.trading.backtest.figures import Day, daily_returns, interval, of_equity, of_trades
@@ -124,7 +124,7 @@ class Backtest:
     ex_dates: int
     """How many ex-dates of these companies in the period the store knows."""
     sampled: PastForecasts | None
-    series: Mapping[str, Series]
+    series: Mapping[str, BarSeries]
 
 
 def backtest(
@@ -188,7 +188,7 @@ def backtest(
     )
 
 
-def adviser(strategy: str, series: Mapping[str, Series], sampled: PastForecasts | None) -> Adviser:
+def adviser(strategy: str, series: Mapping[str, BarSeries], sampled: PastForecasts | None) -> Adviser:
     """Verdicts on bars up to an evening, with the forecasts made on it."""
 
     def on(evening: date) -> dict[str, Advice]:
@@ -305,7 +305,7 @@ def _evening_before(store: Store, calendar: TradingCalendar, start: date) -> dat
     return sessions[-1]
 
 
-def buy_and_hold(market: Market, evening: date, request: Request, series: Mapping[str, Series]) -> Run:
+def buy_and_hold(market: Market, evening: date, request: Request, series: Mapping[str, BarSeries]) -> Run:
     """Every company for an equal part of the cash, in lots and odd lots, kept to the end."""
     policy = replace(
         request.policy,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK
 from stockllm.forecaster.encoding.prompts import prompt_messages, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
@@ -49,7 +49,7 @@ def of_ledger(store: Store, strategy: str) -> Iterator[dict[str, Any]]:
 
     ``strategy`` is the one whose verdicts are judged.
     """
-    series: dict[str, Series] = {}
+    series: dict[str, BarSeries] = {}
     for row in reversed(store.ledger.list(limit=2**31)):
         if row.code not in series:
             series[row.code] = store.bars.series(row.code)
@@ -58,7 +58,7 @@ def of_ledger(store: Store, strategy: str) -> Iterator[dict[str, Any]]:
 
 
 def of_forecast(
-    forecast: PathForecast, series: Series, company: Company, strategy: str
+    forecast: PathForecast, series: BarSeries, company: Company, strategy: str
 ) -> Iterator[dict[str, Any]]:
     """What became of a forecast, and the pair it gives; nothing while its last day has not come.
 
@@ -163,7 +163,7 @@ def _paid(action: str, gain: float) -> bool | None:
     return (gain if action == "buy" else -gain) > ROUND_TRIP_COST
 
 
-def _window(forecast: PathForecast, known: Series, company: Company) -> Window:
+def _window(forecast: PathForecast, known: BarSeries, company: Company) -> Window:
     past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[forecast.prompt], len(known)))
     return open_window(known, company, past, forecast.dates)
 
@@ -174,5 +174,5 @@ def _answer(window: Window, forecast: PathForecast, path: int) -> list[Any]:
     opened, high, low, close = prices.T
     before = np.concatenate(([forecast.last_close / 100], close[:-1]))
     volume = forecast.volumes[path].astype(np.float64)
-    future = Series(forecast.code, forecast.dates, opened, high, low, close, volume, before)
+    future = BarSeries(forecast.code, forecast.dates, opened, high, low, close, volume, before)
     return list(training_messages(replace(window, future=future), forecast.prompt).completion)

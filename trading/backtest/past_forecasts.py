@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import StockllmError
-from stockllm.data.records import PathForecast, PromptStyle, Series
+from stockllm.data.records import BarSeries, PathForecast, PromptStyle
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
 from stockllm.forecaster.encoding.windows import Window, open_window
@@ -81,7 +81,7 @@ class PastForecasts:
         store: Store,
         ref: ModelRef,
         settings: Settings,
-        series: Mapping[str, Series],
+        series: Mapping[str, BarSeries],
         calendar: TradingCalendar,
         first: date,
     ) -> None:
@@ -90,7 +90,7 @@ class PastForecasts:
         ModelUnavailable or NotEnoughHistory where the model cannot be had.
         """
 
-        def market(until: date) -> list[Series]:
+        def market(until: date) -> list[BarSeries]:
             return [store.bars.series(code, end=until) for code in store.bars.codes()]
 
         self.store, self.ref, self.settings, self.series = store, ref, settings, series

@@ -24,7 +24,7 @@ from stockllm.market.fees import ROUND_TRIP_COST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.records import Action, PathForecast, Series
+    from stockllm.data.records import Action, BarSeries, PathForecast
     from stockllm.data.store import Store
 
 #: Closes in A, the mean rule's look-back.
@@ -39,7 +39,7 @@ EDGE_THRESHOLD = 0.55
 
 
 def signals_for(
-    series: Series, forecast: PathForecast | None, forecast_id: int | None, simulated: bool
+    series: BarSeries, forecast: PathForecast | None, forecast_id: int | None, simulated: bool
 ) -> list[Signal]:
     """The three verdicts on the last day of ``series``; pure, nothing is read or stored.
 
@@ -85,7 +85,7 @@ def refresh_signals(store: Store, codes: Sequence[str]) -> list[Signal]:
     return signals
 
 
-def _usable(series: Series, forecast: PathForecast | None) -> PathForecast | tuple[str, str]:
+def _usable(series: BarSeries, forecast: PathForecast | None) -> PathForecast | tuple[str, str]:
     """The forecast if it starts from the last bar, else why it cannot be used, in both languages."""
     last = series.dates[-1]
     if forecast is None:
@@ -103,7 +103,7 @@ def _usable(series: Series, forecast: PathForecast | None) -> PathForecast | tup
     return forecast
 
 
-def _mean(series: Series, forecast: PathForecast, blank: Signal) -> Signal:
+def _mean(series: BarSeries, forecast: PathForecast, blank: Signal) -> Signal:
     import numpy as np
 
     closes = series.close[-MEAN_DAYS:]
@@ -134,7 +134,7 @@ def _mean(series: Series, forecast: PathForecast, blank: Signal) -> Signal:
     )
 
 
-def _four_points(series: Series, blank: Signal) -> Signal:
+def _four_points(series: BarSeries, blank: Signal) -> Signal:
     verdict = four_points(series)
     zh, en = verdict.why_not_zh, verdict.why_not_en
     if verdict.action != "hold":

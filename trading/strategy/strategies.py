@@ -9,7 +9,7 @@ from stockllm.trading.strategy.policy import Advice
 from stockllm.trading.strategy.signals import signals_for
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
 
 #: Every strategy, and whether it acts on forecasts.
 STRATEGIES: dict[str, bool] = {"mean": True, "four-points": False, "edge": True, "hold": False}
@@ -25,7 +25,7 @@ def needs_forecast(strategy: str) -> bool:
     return STRATEGIES[strategy]
 
 
-def advise(strategy: str, series: Series, forecast: PathForecast | None) -> Advice | None:
+def advise(strategy: str, series: BarSeries, forecast: PathForecast | None) -> Advice | None:
     """The verdict of ``strategy`` on the last day of ``series``; None where the series is empty.
 
     ``forecast`` is one made on that evening; another one, or none, makes the verdict a hold that

@@ -19,7 +19,7 @@ from stockllm.tui.core.store import NothingToShow, open_store
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
     from stockllm.data.paths import Home
-    from stockllm.data.records import Action, Article, PathForecast, Series, Signal
+    from stockllm.data.records import Action, Article, BarSeries, PathForecast, Signal
     from stockllm.data.store import Store
     from stockllm.data.stores.ledger import LedgerRow
     from stockllm.data.stores.refreshes import RefreshOutcome
@@ -110,7 +110,7 @@ class Detail:
     """
 
     company: Company
-    series: Series
+    series: BarSeries
     forecast: PathForecast | None
     signals: tuple[Signal, ...]
     news: tuple[Article, ...]

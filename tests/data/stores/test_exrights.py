@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import StoreError
-from stockllm.data.records import Bar, Series
+from stockllm.data.records import Bar, BarSeries
 from stockllm.data.store import Store
 from stockllm.data.stores.exrights import ExRight, adjusted
 
@@ -19,10 +19,10 @@ ROW = ExRight("1525", date(2026, 6, 25), "TWSE", "dividend", 6580, 6300, 6300, 6
 DAYS = tuple(date(2025, 3, 3) + timedelta(days=n) for n in range(8))
 
 
-def flat(*prices: float) -> Series:
+def flat(*prices: float) -> BarSeries:
     column = np.array(prices)
     days = DAYS[: len(prices)]
-    return Series("1101", days, column, column + 1, column - 1, column, column * 100, column, column * 2)
+    return BarSeries("1101", days, column, column + 1, column - 1, column, column * 100, column, column * 2)
 
 
 def ex(day: date, before: int = 10000, reference: int = 9000) -> ExRight:

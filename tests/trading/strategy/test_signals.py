@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory
 from stockllm.data.paths import Home
-from stockllm.data.records import Bar, PathForecast, Series, Signal
+from stockllm.data.records import Bar, BarSeries, PathForecast, Signal
 from stockllm.data.store import Store
 from stockllm.market.fees import ROUND_TRIP_COST
 from stockllm.trading.strategy.signals import (
@@ -38,12 +38,12 @@ def days(n: int, after: date = FIRST - timedelta(days=1)) -> tuple[date, ...]:
     return tuple(found)
 
 
-def flat_series(n: int = 30, price: float = 100.0) -> Series:
+def flat_series(n: int = 30, price: float = 100.0) -> BarSeries:
     column = np.full(n, price)
-    return Series("2330", days(n), *(column.copy() for _ in range(4)), np.full(n, 5e6), column.copy())
+    return BarSeries("2330", days(n), *(column.copy() for _ in range(4)), np.full(n, 5e6), column.copy())
 
 
-def forecast_of(series: Series, closes: np.ndarray, **changes: object) -> PathForecast:
+def forecast_of(series: BarSeries, closes: np.ndarray, **changes: object) -> PathForecast:
     """A forecast from the series' last day whose paths close at ``closes``, shape (paths, horizon), TWD."""
     cents = np.round(np.asarray(closes, dtype=np.float64) * 100).astype(np.int32)
     made = PathForecast(

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.trading.strategy.strategies import STRATEGIES, advise, expected_gain, needs_forecast
 
 
-def series(closes: list[float]) -> Series:
+def series(closes: list[float]) -> BarSeries:
     dates = tuple(date(2025, 1, 1) + timedelta(days=k) for k in range(len(closes)))
     c = np.array(closes)
-    return Series("2330", dates, c, c, c, c, np.arange(1.0, len(c) + 1) * 1e6, c)
+    return BarSeries("2330", dates, c, c, c, c, np.arange(1.0, len(c) + 1) * 1e6, c)
 
 
-def forecast(of: Series, gains: list[float]) -> PathForecast:
+def forecast(of: BarSeries, gains: list[float]) -> PathForecast:
     last = round(float(of.close[-1]) * 100)
     ends = np.array([[[round(last * (1 + gain))] * 4] for gain in gains], dtype=np.int32)
     day = of.dates[-1] + timedelta(days=1)
