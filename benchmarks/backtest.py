@@ -17,7 +17,7 @@ def main() -> None:
     from stockllm.collectors.simulated import simulate, write
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
-    from stockllm.trading.backtest import Request, backtest, document
+    from stockllm.trading.backtest.backtest import Request, backtest, document
 
     print("| simulated market, 41 companies, ewma, 99 paths | forecasts made | cached | seconds |")
     print("| --- | --- | --- | --- |")

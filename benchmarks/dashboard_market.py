@@ -86,7 +86,7 @@ def land(root: Path) -> None:
 
 def _evening(store: Store, codes: Sequence[str], day: date, closes: dict[str, int], rng: Generator) -> None:
     """Forecasts, signals and the record of a refresh of one evening."""
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     begun = datetime.combine(day, datetime.min.time(), _TAIPEI).replace(hour=18, minute=30)
     number = store.refreshes.begin(day, begun, 1)

@@ -32,8 +32,8 @@ def _market() -> Any:
 
     from stockllm.market.calendar import default_calendar
     from stockllm.market.ticks import round_to_tick
-    from stockllm.trading.engine import Action
-    from stockllm.trading.market_data import Market
+    from stockllm.trading.exchange.engine import Action
+    from stockllm.trading.exchange.market_data import Market
 
     rng = np.random.default_rng(1)
     sessions = list(default_calendar().sessions(START, END))
@@ -60,8 +60,8 @@ def _trade(market: Any) -> tuple[Any, dict[str, int]]:
 
     from stockllm.data.errors import OrderRefused
     from stockllm.market.ticks import round_to_tick
-    from stockllm.trading.book import Book
-    from stockllm.trading.rules import Order
+    from stockllm.trading.exchange.book import Book
+    from stockllm.trading.exchange.rules import Order
 
     rng = random.Random(1)
     book = Book.start(market, market.sessions[0], 10**12)

@@ -56,8 +56,8 @@ def _prepare(home: Path) -> dict[str, int]:
     from stockllm.collectors.simulated import simulate, write
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
-    from stockllm.trading.access import hash_password
-    from stockllm.trading.exchange import Exchange
+    from stockllm.trading.exchange.access import hash_password
+    from stockllm.trading.exchange.exchange import Exchange
 
     write(simulate(date(2026, 3, 31), 60, 1), Home(home))
     with Store.open(Home(home)) as store:
@@ -127,8 +127,8 @@ async def _post(reader: Any, writer: Any, path: str, body: str, kind: str, head:
 def _line(home: Path, name: str, taken: float, times: list[float], done: int) -> None:
     from stockllm.data.paths import Home
     from stockllm.data.store import Store
-    from stockllm.trading.exchange import Exchange
-    from stockllm.trading.proof import problems
+    from stockllm.trading.exchange.exchange import Exchange
+    from stockllm.trading.exchange.proof import problems
 
     with Store.open(Home(home)) as store:
         exchange = Exchange(store, "past")

@@ -19,31 +19,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stockllm.cli import (
-    align,
-    backtest,
-    calibrate,
-    closes,
-    companies,
-    dataset,
-    demo,
-    doctor,
-    evaluate,
-    exchange,
-    export,
-    forecast,
-    health,
-    import_,
-    ledger,
-    pretrain,
-    quality,
-    refresh,
-    schedule,
-    signals,
-    trade,
-    train,
-)
+from stockllm.cli import doctor
+from stockllm.cli.market import companies, demo, forecast, health, import_, ledger, refresh, schedule, signals
+from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
 from stockllm.cli.output import say, text
+from stockllm.cli.trading import backtest, exchange, trade
 from stockllm.data.errors import StockllmError
 
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.known import Counts
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
+from stockllm.data.stores.known import Counts
 from stockllm.data.validation_history import Days, JudgedHistory, judge_history, spoiled_codes
 from stockllm.market.ticks import CURRENT, ETF_TABLE, tick
 
 if TYPE_CHECKING:
-    from stockllm.data.arrivals import Arrival
     from stockllm.data.store import Store
+    from stockllm.data.stores.arrivals import Arrival
     from stockllm.data.validation import RawRows
 
 Basis = Literal["adjusted", "traded"]

@@ -14,9 +14,9 @@ from stockllm.data.validation_day import rebased
 from stockllm.market.calendar import default_calendar
 
 if TYPE_CHECKING:
-    from stockllm.data.exrights import ExRight
     from stockllm.data.records import Bar
     from stockllm.data.store import Store
+    from stockllm.data.stores.exrights import ExRight
 
 #: A share that trades again after longer than this starts from another price.
 IDLE = timedelta(days=30)

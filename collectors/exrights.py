@@ -19,10 +19,10 @@ from stockllm.collectors.failures import NoData, SiteFailure, gave_up
 from stockllm.collectors.http import Answer, Door, Web
 from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange
 from stockllm.collectors.prices_csv import read_day
-from stockllm.data.collected import Collected
-from stockllm.data.exrights import ExRight
 from stockllm.data.records import QuarantinedRow
 from stockllm.data.sentences import Sentence
+from stockllm.data.stores.collected import Collected
+from stockllm.data.stores.exrights import ExRight
 from stockllm.market.companies import is_ordinary_share
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from stockllm.data.errors import StockllmError
 from stockllm.data.sentences import Sentence, in_chinese
 
 if TYPE_CHECKING:
-    from stockllm.data.requests import Outcome
+    from stockllm.data.stores.requests import Outcome
 
 
 class NoData(StockllmError):

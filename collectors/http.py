@@ -1,6 +1,6 @@
 """The one way out: every request to a site passes here.
 
-It is reserved in the store before it is sent (``data.requests``), so that spacing and budgets hold
+It is reserved in the store before it is sent (``data.stores.requests``), so that spacing and budgets hold
 over restarts and processes; it has a time limit as a whole; it follows no redirect; and how it ended
 is logged. A site that turns us away is left alone for an hour, then for longer.
 """
@@ -34,9 +34,9 @@ from stockllm.collectors.failures import (
     Unreadable,
     WrongAnswer,
 )
-from stockllm.data.requests import Budget, Refusal, RequestStore
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
+from stockllm.data.stores.requests import Budget, Refusal, RequestStore
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from stockllm.collectors.clock import TAIPEI, taipei
 from stockllm.collectors.failures import Blocked, NoData, Outage, SiteFailure, Unreadable, WrongAnswer
 from stockllm.collectors.http import TPEX, TWSE, TWSE_OPENAPI, Answer, Door, Site, Web
 from stockllm.collectors.tables import Table
-from stockllm.data.collected import Collected
 from stockllm.data.sentences import Sentence
+from stockllm.data.stores.collected import Collected
 from stockllm.data.validation_day import RawDay, validate_day
 from stockllm.market.companies import is_ordinary_share
 

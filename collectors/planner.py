@@ -22,9 +22,9 @@ from stockllm.collectors.stock_month import collect_month, exchange_of
 from stockllm.data.sentences import Sentence
 
 if TYPE_CHECKING:
-    from stockllm.data.collected import Collected
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.collected import Collected
     from stockllm.market.calendar import TradingCalendar
     from stockllm.market.companies import Company
 

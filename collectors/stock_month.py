@@ -28,9 +28,9 @@ from stockllm.collectors.http import Answer, Door, Web
 from stockllm.collectors.market_day import SITES, Exchange, last_published
 from stockllm.collectors.prices_csv import read_day
 from stockllm.collectors.tables import Table
-from stockllm.data.collected import Collected
 from stockllm.data.errors import UnknownCompany
 from stockllm.data.sentences import Sentence
+from stockllm.data.stores.collected import Collected
 from stockllm.data.validation import RawRows, validate
 from stockllm.data.validation_day import rebased
 

@@ -21,11 +21,11 @@ import numpy as np
 
 from stockllm.collectors.prices_csv import read_day, read_number
 from stockllm.data.errors import ImportFailed
-from stockllm.data.known import Counts, seconds
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
+from stockllm.data.stores.known import Counts, seconds
+from stockllm.data.stores.world import SYMBOLS
 from stockllm.data.validation_history import Judgement
-from stockllm.data.world import SYMBOLS
 from stockllm.market.moments import (
     NEW_YORK,
     TAIPEI,
@@ -39,8 +39,8 @@ from stockllm.market.moments import (
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store
+    from stockllm.data.stores.world import Session
     from stockllm.data.validation import Ints
-    from stockllm.data.world import Session
 
 Kind = Literal["world", "futures"]
 

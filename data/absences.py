@@ -9,7 +9,7 @@ from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
-from stockllm.data.collected import MARKETS, Collected
+from stockllm.data.stores.collected import MARKETS, Collected
 from stockllm.market.companies import Company
 
 if TYPE_CHECKING:

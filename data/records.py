@@ -98,7 +98,7 @@ class Article:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class BarSeries:
     """A company's bars as columns, oldest first; what the forecaster works on.
 
     Arrays have shape (n,). Prices are float TWD; ``reference`` is the price the day's moves are
@@ -121,17 +121,17 @@ class Series:
     def __len__(self) -> int:
         return len(self.dates)
 
-    def until(self, day: date) -> Series:
+    def until(self, day: date) -> BarSeries:
         """The part up to and including ``day``: all that was known that evening."""
         from bisect import bisect_right
 
         return self[: bisect_right(self.dates, day)]
 
-    def __getitem__(self, part: slice) -> Series:
+    def __getitem__(self, part: slice) -> BarSeries:
         columns: list[Any] = [c if c is None else c[part] for c in self._columns()]
-        return Series(self.code, self.dates[part], *columns)
+        return BarSeries(self.code, self.dates[part], *columns)
 
-    def then(self, later: Series) -> Series:
+    def then(self, later: BarSeries) -> BarSeries:
         """This series continued by ``later``, which must start after it ends."""
         import numpy as np
 
@@ -139,7 +139,7 @@ class Series:
             raise ValueError(f"{later.dates[0]} does not come after {self.dates[-1]}")
         columns = zip(self._columns(), later._columns(), strict=True)
         joined: list[Any] = [None if a is None or b is None else np.concatenate([a, b]) for a, b in columns]
-        return Series(self.code, self.dates + later.dates, *joined)
+        return BarSeries(self.code, self.dates + later.dates, *joined)
 
     def _columns(self) -> tuple[Any, ...]:
         prices = (self.open, self.high, self.low, self.close)

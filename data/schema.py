@@ -54,7 +54,7 @@ def _figures() -> tuple[Column[int], ...]:
     )
 
 
-#: One row per company and day. ``flags`` is a set of bits, see ``data.bars``.
+#: One row per company and day. ``flags`` is a set of bits, see ``data.stores.bars``.
 bars = Table(
     "bars",
     metadata,
@@ -255,7 +255,7 @@ site_bars = Table(
     Column("why", Text, nullable=False),
 )
 
-#: What has been collected, so that nobody asks for it again; see ``data.collected``.
+#: What has been collected, so that nobody asks for it again; see ``data.stores.collected``.
 collected = Table(
     "collected",
     metadata,
@@ -283,7 +283,7 @@ schedule = Table(
     Column("name", Text, nullable=False),
 )
 
-#: What the exchanges computed for each ex-date; see ``data.exrights``.
+#: What the exchanges computed for each ex-date; see ``data.stores.exrights``.
 ex_rights = Table(
     "ex_rights",
     metadata,

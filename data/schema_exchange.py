@@ -163,7 +163,7 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-#: Orders sent to an exchange that answers over HTTP and tells little; see ``data.sent_orders``.
+#: Orders sent to an exchange that answers over HTTP and tells little; see ``data.stores.sent_orders``.
 sent_orders = Table(
     "sent_orders",
     metadata,

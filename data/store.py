@@ -18,29 +18,29 @@ from typing import Any
 import sqlalchemy as sa
 
 from stockllm.data import schema
-from stockllm.data.adjusted import AdjustedStore, long_series
-from stockllm.data.arrivals import TABLES, ArrivalStore
-from stockllm.data.bars import BarStore
-from stockllm.data.books import BookStore
-from stockllm.data.collected import CollectedStore
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError, UnknownCompany
-from stockllm.data.exrights import ExRightStore
-from stockllm.data.flows import flow_store, margin_store, revenue_store
-from stockllm.data.ledger import LedgerStore
-from stockllm.data.news import NewsStore
-from stockllm.data.news_turns import NewsTurnStore
-from stockllm.data.notes import NoteStore
 from stockllm.data.paths import Home
-from stockllm.data.records import Series
-from stockllm.data.refreshes import RefreshStore
-from stockllm.data.requests import RequestStore
-from stockllm.data.runs import RunStore
-from stockllm.data.scores import ScoreStore
-from stockllm.data.sent_orders import SentOrderStore
-from stockllm.data.signals import SignalStore
-from stockllm.data.survey import SurveyStore
-from stockllm.data.world import WorldStore
+from stockllm.data.records import BarSeries
+from stockllm.data.stores.adjusted import AdjustedStore, long_series
+from stockllm.data.stores.arrivals import TABLES, ArrivalStore
+from stockllm.data.stores.bars import BarStore
+from stockllm.data.stores.books import BookStore
+from stockllm.data.stores.collected import CollectedStore
+from stockllm.data.stores.exrights import ExRightStore
+from stockllm.data.stores.flows import flow_store, margin_store, revenue_store
+from stockllm.data.stores.ledger import LedgerStore
+from stockllm.data.stores.news import NewsStore
+from stockllm.data.stores.news_turns import NewsTurnStore
+from stockllm.data.stores.notes import NoteStore
+from stockllm.data.stores.refreshes import RefreshStore
+from stockllm.data.stores.requests import RequestStore
+from stockllm.data.stores.runs import RunStore
+from stockllm.data.stores.scores import ScoreStore
+from stockllm.data.stores.sent_orders import SentOrderStore
+from stockllm.data.stores.signals import SignalStore
+from stockllm.data.stores.survey import SurveyStore
+from stockllm.data.stores.world import WorldStore
 from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
 
@@ -179,7 +179,7 @@ class Store:
                 for table in TABLES
             )
 
-    def long_series(self, code: str, end: date | None = None) -> Series:
+    def long_series(self, code: str, end: date | None = None) -> BarSeries:
         """The traded bars of ``code`` up to and including ``end``, preceded by its adjusted candles.
 
         The adjusted days before the first traded bar are scaled so that the move into it is right.

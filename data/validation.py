@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
+from stockllm.data.records import Bar, BarFlag, BarSeries, QuarantinedRow
 from stockllm.market.calendar import RULE_YEARS, TradingCalendar, default_calendar
 from stockllm.market.companies import is_ordinary_share
 from stockllm.market.ticks import TEN_PERCENT_SINCE, limits, tick
@@ -100,7 +100,7 @@ class Validated(NamedTuple):
 
 
 def validate(
-    rows: RawRows, *, calendar: TradingCalendar | None = None, known: Series | None = None
+    rows: RawRows, *, calendar: TradingCalendar | None = None, known: BarSeries | None = None
 ) -> Validated:
     """Judge the ``rows`` of one company; the bars come out in order of date.
 
@@ -192,7 +192,7 @@ class _Merged:
     position: Ints
 
     @classmethod
-    def of(cls, rows: RawRows, cents: Ints, reason: Ints, known: Series | None) -> _Merged:
+    def of(cls, rows: RawRows, cents: Ints, reason: Ints, known: BarSeries | None) -> _Merged:
         good = np.flatnonzero(reason == 0)
         days, prices, position = rows.days[good], cents[good], good.astype(np.int64)
         if known is not None and len(known):

@@ -13,7 +13,7 @@ from datetime import date
 
 import numpy as np
 
-from stockllm.data.records import Bar, BarFlag, Cents, QuarantinedRow, Series
+from stockllm.data.records import Bar, BarFlag, BarSeries, Cents, QuarantinedRow
 from stockllm.data.validation import (
     _FLAG_SETS,
     REASONS,
@@ -85,7 +85,7 @@ def validate_day(
     before: Neighbours,
     after: Neighbours,
     references: Mapping[str, int],
-    history: Callable[[str], Series],
+    history: Callable[[str], BarSeries],
 ) -> Validated:
     """Judge ``rows``; the bars come out by code.
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stockllm.data.known import seconds
 from stockllm.data.records import QuarantinedRow
+from stockllm.data.stores.known import seconds
 from stockllm.data.validation import Floats, Ints, Mask, RawRows
 from stockllm.market.calendar import RULE_YEARS
 from stockllm.market.moments import TAIPEI, bars_known, flows_known

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.data.records import PathForecast, PromptStyle, Series
+from stockllm.data.records import BarSeries, PathForecast, PromptStyle
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.limits import (
@@ -141,7 +141,7 @@ def _check(horizon: int, paths: int, seed: int) -> None:
 
 
 def _window(
-    company: Company, series: Series, prompt: PromptStyle, dates: Sequence[date], as_of: date | None
+    company: Company, series: BarSeries, prompt: PromptStyle, dates: Sequence[date], as_of: date | None
 ) -> Window:
     if not len(series):
         until = "" if as_of is None else f" up to {as_of}"
@@ -158,7 +158,7 @@ def _samplers(
 ) -> dict[date, Sampler]:
     """What samples the windows of each origin: a network is trained on what was known that evening."""
 
-    def market(until: date) -> list[Series]:
+    def market(until: date) -> list[BarSeries]:
         return [store.bars.series(code, end=until) for code in store.bars.codes()]
 
     return {

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
 
 #: Closes the rule looks at; twstock's 3-day means of older days change nothing it decides.
 CLOSES_NEEDED = 6
@@ -63,7 +63,7 @@ class FourPoints:
     why_not_en: str = ""
 
 
-def four_points(series: Series) -> FourPoints:
+def four_points(series: BarSeries) -> FourPoints:
     """Run the rule on the last day of ``series``; never raises on short or gappy data."""
     unfit = _unfit(series)
     if unfit is not None:
@@ -111,13 +111,13 @@ def _twstock() -> tuple[Any, Any]:
     return module.Analytics, module.BestFourPoint
 
 
-def buy_or_sell(series: Series) -> Literal["buy", "sell"] | None:
+def buy_or_sell(series: BarSeries) -> Literal["buy", "sell"] | None:
     """ "buy" or "sell" where the last day shows a point, else None."""
     action = four_points(series).action
     return None if action == "hold" else action
 
 
-def _unfit(series: Series) -> tuple[str, str] | None:
+def _unfit(series: BarSeries) -> tuple[str, str] | None:
     """Why the rule cannot be asked about this series, in both languages; None when it can."""
     if len(series) < CLOSES_NEEDED:
         return (

@@ -20,9 +20,9 @@ from stockllm.nightly.names import STEP_NAMES
 from stockllm.nightly.steps import COLLECTING, STEPS, VITAL, Done, Night, last_session, news_due
 
 if TYPE_CHECKING:
-    from stockllm.data.refreshes import RefreshOutcome, RefreshRow, StepRow
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.refreshes import RefreshOutcome, RefreshRow, StepRow
     from stockllm.market.companies import Company
 
 #: Told (step, done, in all).

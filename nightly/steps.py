@@ -23,9 +23,9 @@ from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.nightly.fitness import Unfit, fit
 
 if TYPE_CHECKING:
-    from stockllm.data.refreshes import StepOutcome
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
+    from stockllm.data.stores.refreshes import StepOutcome
     from stockllm.market.calendar import TradingCalendar
     from stockllm.market.companies import Company
 
@@ -203,7 +203,7 @@ def scores(night: Night) -> Done:
 
 def signals(night: Night) -> Done:
     """The rules' verdicts on every company whose data are whole."""
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     ready, unfit = fit(night.store, night.companies, night.now)
     found = refresh_signals(night.store, [company.code for company in ready])
@@ -222,8 +222,8 @@ def signals(night: Night) -> Done:
 def trade(night: Night) -> Done:
     """The evening's orders, for the account that opted in with ``trade.nightly``."""
     from stockllm.data.errors import OrderRefused
-    from stockllm.trading import live
-    from stockllm.trading.dealing import send
+    from stockllm.trading.live import live
+    from stockllm.trading.strategy.dealing import send
 
     nothing = {"orders": 0, "placed": 0}
     wanted = night.settings.trade

@@ -14,8 +14,8 @@ from textual.widgets import Input
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast
 from stockllm.data.store import Store
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.rules import Order
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 from stockllm.tui.app import StockApp
 from stockllm.tui.drawing.table import Table
 from stockllm.tui.market.chart import CandleChart

@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("market", "data", "collectors", "forecaster", "trading", "nightly", "tui", "cli")
 
+#: A folder with more Python files than this wants inner rooms.
+MOST_FILES = 25
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,6 +59,12 @@ def test_every_package_is_declared() -> None:
         for init in (ROOT / room).rglob("__init__.py")
     }
     assert found == declared
+
+
+def test_no_folder_holds_more_files_than_a_reader_can_survey() -> None:
+    folders = [path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*/") if path.is_dir()]
+    crowded = {folder: len(list(folder.glob("*.py"))) for folder in (*folders, *map(ROOT.joinpath, ROOMS))}
+    assert {str(folder): count for folder, count in crowded.items() if count > MOST_FILES} == {}
 
 
 def test_an_installed_wheel_finds_its_base_model_and_makes_a_store(wheel: Path, tmp_path: Path) -> None:

@@ -26,15 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.forecaster.encoding.codec import encode
 from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
 from stockllm.forecaster.encoding.prompts import Example, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 
 if TYPE_CHECKING:
-    from stockllm.data.ledger import LedgerRow
     from stockllm.data.store import Store
+    from stockllm.data.stores.ledger import LedgerRow
     from stockllm.forecaster.alignment.options import AlignOptions
     from stockllm.forecaster.models.registry import ModelRef
 
@@ -130,7 +130,7 @@ def gather(store: Store, options: AlignOptions, ref: ModelRef) -> Outcomes:
     scored = Counter(score.forecast for score in days if score.date <= until)
     seen = {score.forecast for score in days if score.seen}
     result = Outcomes()
-    bars: dict[str, Series] = {}
+    bars: dict[str, BarSeries] = {}
     for row in sorted(store.ledger.list(limit=10_000_000), key=lambda row: row.id):
         if not _asked_for(row, options, ref, store.simulated):
             continue
@@ -186,7 +186,7 @@ def _nothing(store: Store, result: Outcomes, until: date, whose: str, model: str
     )
 
 
-def _outcome(store: Store, id: int, forecast: PathForecast, series: Series, seen: bool) -> Outcome | None:
+def _outcome(store: Store, id: int, forecast: PathForecast, series: BarSeries, seen: bool) -> Outcome | None:
     """The outcome of a forecast; None where the bars it was made from cannot be had again."""
     origin = bisect_right(series.dates, forecast.as_of) - 1
     place = {day: index for index, day in enumerate(series.dates)}
@@ -286,11 +286,11 @@ def said(outcome: Outcome, path: int) -> Example:
     return training_messages(known, forecast.prompt)
 
 
-def as_series(forecast: PathForecast, path: int) -> Series:
+def as_series(forecast: PathForecast, path: int) -> BarSeries:
     """A path as the bars it says, each measured from the close before."""
     prices = forecast.prices[path].astype(np.float64) / 100
     reference = np.concatenate([[forecast.last_close / 100], prices[:-1, 3]])
     columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3])
-    return Series(
+    return BarSeries(
         forecast.code, forecast.dates, *columns, forecast.volumes[path].astype(np.float64), reference
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stockllm.data.records import Candle, PathForecast, Series
+    from stockllm.data.records import BarSeries, Candle, PathForecast
     from stockllm.market.companies import Company
 
 #: What a chart's file name may end in.
@@ -76,7 +76,7 @@ def check_target(target: Path) -> None:
 
 
 def draw(
-    series: Series,
+    series: BarSeries,
     forecast: PathForecast | None,
     target: Path,
     *,
@@ -131,7 +131,7 @@ class _Scene:
     ``actual`` the closes that came, NaN where none did, shape (horizon,).
     """
 
-    past: Series
+    past: BarSeries
     before: float
     means: dict[int, NDArray[np.float64]]
     forecast: PathForecast | None
@@ -157,7 +157,7 @@ class _Scene:
 
 
 def _scene(
-    series: Series, shown: Series, forecast: PathForecast | None, past: int, period: Period = "day"
+    series: BarSeries, shown: BarSeries, forecast: PathForecast | None, past: int, period: Period = "day"
 ) -> _Scene:
     """``shown`` is the part of ``series`` up to the forecast's as-of day."""
     import numpy as np

@@ -15,7 +15,7 @@ from stockllm.forecaster.closes.text import ClosesCard, ClosesModel, Forecast, f
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.data.store import Store
 
     Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def windows_of(
     *,
     stride: int,
     force: bool = False,
-) -> list[tuple[Series, Floats]]:
+) -> list[tuple[BarSeries, Floats]]:
     """What was known and what came, of every so-many-th evening whose next closes lie in the period.
 
     All that can be refused is refused here, before any weights are loaded.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stockllm.data.paths import Home
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
 
     Floats = NDArray[np.float64]
 
@@ -210,7 +210,7 @@ def card_of(home: Home, name: str | None) -> ClosesCard:
 # --- forecast ------------------------------------------------------------------------------------
 
 
-def forecast(loaded: ClosesModel, series: Series, *, paths: int, seed: int) -> Forecast:
+def forecast(loaded: ClosesModel, series: BarSeries, *, paths: int, seed: int) -> Forecast:
     """The next closes after a series' last bar.
 
     One path takes the likeliest word each time; several are sampled, with random numbers that depend on

@@ -19,7 +19,7 @@ from stockllm.market.fees import ROUND_TRIP_COST
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.records import Article, Series
+    from stockllm.data.records import Article, BarSeries
     from stockllm.forecaster.datasets.figures import Aftermath, Figures
     from stockllm.market.companies import Company
 
@@ -57,7 +57,7 @@ def example(question: str, answer: str, language: str) -> Example:
     )
 
 
-def data_block(rows: Series, company: Company, language: str) -> str:
+def data_block(rows: BarSeries, company: Company, language: str) -> str:
     """Who and when, and the rows as CSV; prices in TWD, volume in lots of 1,000 shares."""
     name, evening = display(company, language), rows.dates[-1]
     head = (
@@ -90,7 +90,7 @@ def news_block(articles: Sequence[Article], language: str) -> str:
     return "\n".join(["新聞：" if language == "zh" else "News:", *lines])
 
 
-def market_analysis(rows: Series, company: Company, articles: Sequence[Article], language: str) -> Example:
+def market_analysis(rows: BarSeries, company: Company, articles: Sequence[Article], language: str) -> Example:
     """Return, trend, volatility, drawdown, volume and news of the rows shown."""
     f = figures(rows)
     zh, en = _TREND[f.trend]
@@ -121,7 +121,7 @@ def market_analysis(rows: Series, company: Company, articles: Sequence[Article],
     return example(question, "\n".join([*answer, _RISK_NOTE[language]]), language)
 
 
-def risk(rows: Series, company: Company, language: str) -> Example:
+def risk(rows: BarSeries, company: Company, language: str) -> Example:
     """Volatility, value at risk, drawdown and the worst day, and how they are called."""
     f = figures(rows)
     level = "low" if f.annual < CALM else "high" if f.annual > WILD else "medium"
@@ -152,7 +152,7 @@ def risk(rows: Series, company: Company, language: str) -> Example:
     return example(question, "\n".join([*answer, _RISK_NOTE[language]]), language)
 
 
-def recommendation(rows: Series, company: Company, language: str) -> Example:
+def recommendation(rows: BarSeries, company: Company, language: str) -> Example:
     """The verdict of the four buy and sell points on the last row, with what fired."""
     verdict = four_points(rows)
     f = figures(rows)

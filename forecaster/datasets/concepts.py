@@ -16,7 +16,7 @@ from stockllm.market.ticks import limits, table_of, tick
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.forecaster.encoding.prompts import Example
     from stockllm.market.companies import Company
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Worked = tuple[str, str]
 
 
-def concept(number: int, rows: Series, company: Company, language: str) -> Example:
+def concept(number: int, rows: BarSeries, company: Company, language: str) -> Example:
     """The ``number``-th term, explained with these rows, which end on the evening asked about."""
     zh, en, work = TERMS[number]
     ask = (
@@ -37,7 +37,7 @@ def concept(number: int, rows: Series, company: Company, language: str) -> Examp
     return example(question, chinese if language == "zh" else english, language)
 
 
-def _log_return(rows: Series) -> Worked:
+def _log_return(rows: BarSeries) -> Worked:
     close, reference = float(rows.close[-1]), float(rows.reference[-1])
     a, b, day = price_text(close), price_text(reference), rows.dates[-1]
     log, simple = math.log(close / reference), close / reference - 1
@@ -49,7 +49,7 @@ def _log_return(rows: Series) -> Worked:
     )
 
 
-def _volatility(rows: Series) -> Worked:
+def _volatility(rows: BarSeries) -> Worked:
     f = figures(rows)
     return (
         f"波動率是每日對數報酬的標準差。以 {f.days} 日計算為 {f.volatility:.4f}；乘上 {YEAR} 的平方根，"
@@ -60,7 +60,7 @@ def _volatility(rows: Series) -> Worked:
     )
 
 
-def _drawdown(rows: Series) -> Worked:
+def _drawdown(rows: BarSeries) -> Worked:
     f = figures(rows)
     return (
         f"最大回落是從先前高點（以收盤的累計報酬計）跌下的最大比例。這 {f.days} 日為 {f.drawdown:+.4f}；"
@@ -71,7 +71,7 @@ def _drawdown(rows: Series) -> Worked:
     )
 
 
-def _value_at_risk(rows: Series) -> Worked:
+def _value_at_risk(rows: BarSeries) -> Worked:
     f = figures(rows)
     return (
         f"歷史法的 95% 一日風險值是過去每日漲跌的 5% 分位數。這 {f.days} 日為 {f.var95:+.4f}；最差一日 "
@@ -82,7 +82,7 @@ def _value_at_risk(rows: Series) -> Worked:
     )
 
 
-def _moving_average(rows: Series) -> Worked:
+def _moving_average(rows: BarSeries) -> Worked:
     closes = rows.close[-5:].tolist()
     terms = " + ".join(price_text(close) for close in closes)
     mean = sum(closes) / len(closes)
@@ -93,7 +93,7 @@ def _moving_average(rows: Series) -> Worked:
     )
 
 
-def _limit(rows: Series) -> Worked:
+def _limit(rows: BarSeries) -> Worked:
     close = round(float(rows.close[-1]) * 100)
     down, up = (price_text(int(price) / 100) for price in limits(close, rows.dates[-1]))
     last = price_text(close / 100)
@@ -106,7 +106,7 @@ def _limit(rows: Series) -> Worked:
     )
 
 
-def _tick(rows: Series) -> Worked:
+def _tick(rows: BarSeries) -> Worked:
     close = round(float(rows.close[-1]) * 100)
     step = tick(close, table_of(rows.code, rows.dates[-1])) / 100
     return (
@@ -117,7 +117,7 @@ def _tick(rows: Series) -> Worked:
     )
 
 
-def _cost(rows: Series) -> Worked:
+def _cost(rows: BarSeries) -> Worked:
     price, commission, tax = float(rows.close[-1]), float(COMMISSION_RATE), float(SALES_TAX_RATE)
     lot = price * 1000 * ROUND_TRIP_COST
     return (
@@ -129,7 +129,7 @@ def _cost(rows: Series) -> Worked:
     )
 
 
-def _volume(rows: Series) -> Worked:
+def _volume(rows: BarSeries) -> Worked:
     f = figures(rows)
     last = lots(float(rows.volume[-1]))
     return (
@@ -142,7 +142,7 @@ def _volume(rows: Series) -> Worked:
     )
 
 
-def _band(rows: Series) -> Worked:
+def _band(rows: BarSeries) -> Worked:
     f = figures(rows)
     low, high = (f.close * math.exp(side * 1.2816 * f.volatility) for side in (-1, 1))
     return (
@@ -157,7 +157,7 @@ def _band(rows: Series) -> Worked:
     )
 
 
-def _candle(rows: Series) -> Worked:
+def _candle(rows: BarSeries) -> Worked:
     i = len(rows) - 1
     o, h, low, c = (float(getattr(rows, name)[i]) for name in ("open", "high", "low", "close"))
     upper, lower = h - max(o, c), min(o, c) - low
@@ -173,7 +173,7 @@ def _candle(rows: Series) -> Worked:
     )
 
 
-def _momentum(rows: Series) -> Worked:
+def _momentum(rows: BarSeries) -> Worked:
     moves = np.log(rows.close[-10:] / rows.reference[-10:])
     share = int((moves > 0).sum())
     return (
@@ -184,7 +184,7 @@ def _momentum(rows: Series) -> Worked:
     )
 
 
-TERMS: tuple[tuple[str, str, Callable[[Series], Worked]], ...] = (
+TERMS: tuple[tuple[str, str, Callable[[BarSeries], Worked]], ...] = (
     ("對數報酬", "a log return", _log_return),
     ("波動率", "volatility", _volatility),
     ("最大回落", "the maximum drawdown", _drawdown),

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
 
 #: Trading days that a year is taken to have where a volatility is annualised.
 YEAR = 252
@@ -59,7 +59,7 @@ class Figures:
         return "up" if gap > 0.01 else "down" if gap < -0.01 else "sideways"
 
 
-def figures(rows: Series) -> Figures:
+def figures(rows: BarSeries) -> Figures:
     """The figures of some rows, at least two."""
     moves = rows.close / rows.reference
     level = np.concatenate([[1.0], np.cumprod(moves)])
@@ -109,7 +109,7 @@ class Aftermath:
         return "positive" if size > 0.5 else "negative" if size < -0.5 else "neutral"
 
 
-def aftermath(series: Series, at: int, horizon: int, market: Mapping[date, float]) -> Aftermath | None:
+def aftermath(series: BarSeries, at: int, horizon: int, market: Mapping[date, float]) -> Aftermath | None:
     """What followed bar ``at`` within ``horizon`` bars; None where the stock stood still before it."""
     after = series[at + 1 : at + 1 + horizon]
     own = np.log(series.close / series.reference)
@@ -125,7 +125,7 @@ def aftermath(series: Series, at: int, horizon: int, market: Mapping[date, float
     )
 
 
-def market_moves(every: list[Series]) -> dict[date, float]:
+def market_moves(every: list[BarSeries]) -> dict[date, float]:
     """Day -> the mean over the companies that traded of their log move."""
     total: dict[date, list[float]] = {}
     for series in every:

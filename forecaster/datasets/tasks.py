@@ -26,7 +26,7 @@ from stockllm.forecaster.training.examples import NEWS_COUNT, NEWS_DAYS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stockllm.data.records import Article, PromptStyle, Series
+    from stockllm.data.records import Article, BarSeries, PromptStyle
     from stockllm.data.store import Store
     from stockllm.market.companies import Company
 
@@ -121,7 +121,7 @@ class Questions:
         self.windows = windows or ((PRICES,) if kind == "prices" else (CLOSES,))
         self.horizon = horizon or SENTIMENT_HORIZON
         self._store = store
-        self._series: dict[str, Series] = {code: store.bars.series(code) for code in codes}
+        self._series: dict[str, BarSeries] = {code: store.bars.series(code) for code in codes}
         self._companies: dict[str, Company] = {code: store.company(code) for code in codes}
         self._articles: dict[str, list[Article]] = {}
 
@@ -237,7 +237,7 @@ def known_close(article: Article) -> date:
     return at.date() if at.time() >= _CLOSE else at.date() - timedelta(days=1)
 
 
-def closes_example(past: Series, future: Series) -> Example:
+def closes_example(past: BarSeries, future: BarSeries) -> Example:
     """Past closes and the next ones, in the words of `closes.text`, as a chat."""
     asked = closes.question(past.close.tolist(), len(future))
     return Example(

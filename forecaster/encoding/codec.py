@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.market.ticks import limits, round_to_tick
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ def ewma(values: Floats, initial: float) -> Floats:
     return out
 
 
-def encode(series: Series) -> Encoded:
+def encode(series: BarSeries) -> Encoded:
     """Every day of ``series`` as integers; day t uses only days before t once past the warm-up.
 
     The start value is taken from the first WARM_UP + 1 days, so a series should begin that much
@@ -80,7 +80,7 @@ def encode(series: Series) -> Encoded:
     return encode_moves(log_moves(series), series.volume)
 
 
-def log_moves(series: Series) -> Floats:
+def log_moves(series: BarSeries) -> Floats:
     """Open, high, low and close of every day as log moves from its reference price, shape (n, 4)."""
     prices = np.stack([series.open, series.high, series.low, series.close], axis=1)
     moves: Floats = np.log(prices / series.reference[:, None])
@@ -173,7 +173,7 @@ class PathState:
         return PathState.start(closes, np.sqrt(variance), usual)
 
 
-def origin_state(series: Series, paths: int) -> PathState:
+def origin_state(series: BarSeries, paths: int) -> PathState:
     """State of ``paths`` equal paths on the evening of the series' last day."""
     encoded = encode(series)
     close = round(float(series.close[-1]) * 100)

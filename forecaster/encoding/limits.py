@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.codec import WARM_UP
 
 DEFAULT_PATHS = 99
@@ -17,7 +17,7 @@ LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
 SHORTEST_LOOK_BACK = WARM_UP
 
 
-def data_hash(series: Series) -> str:
+def data_hash(series: BarSeries) -> str:
     """SHA-256 over the bars a forecast was made from."""
     digest = hashlib.sha256(",".join(day.isoformat() for day in series.dates).encode())
     for column in (series.open, series.high, series.low, series.close, series.volume, series.reference):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.codec import BOUND, Encoded, encode
 from stockllm.forecaster.encoding.tokenizer import volatility_labels
 from stockllm.forecaster.encoding.windows import Window
@@ -214,7 +214,7 @@ def price_text(price: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
-def _reference_rows(series: Series, fields: Sequence[Field]) -> list[str]:
+def _reference_rows(series: BarSeries, fields: Sequence[Field]) -> list[str]:
     rows = []
     for i, day in enumerate(series.dates):
         parts = [f"{name}: {_reference_value(series, i, name)}" for name in fields]
@@ -222,7 +222,7 @@ def _reference_rows(series: Series, fields: Sequence[Field]) -> list[str]:
     return rows
 
 
-def _reference_value(series: Series, i: int, name: Field) -> str:
+def _reference_value(series: BarSeries, i: int, name: Field) -> str:
     match name:
         case "Capacity":
             return str(int(series.volume[i]))

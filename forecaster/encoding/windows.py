@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.forecaster.encoding.words import Words
     from stockllm.market.companies import Company
 
@@ -99,9 +99,9 @@ class Window:
     code: str
     name: str
     market: str
-    history: Series
+    history: BarSeries
     past: int
-    future: Series
+    future: BarSeries
     future_dates: tuple[date, ...]
     words: Words | None = None
     opened: int | None = None
@@ -116,7 +116,7 @@ class Window:
         return Task(self.past, len(self.future_dates))
 
     @property
-    def lookback(self) -> Series:
+    def lookback(self) -> BarSeries:
         """The rows the prompt shows, ``past`` of them."""
         return self.history[len(self.history) - self.past :]
 
@@ -186,7 +186,7 @@ class Split:
 
 
 def origins(
-    series: Series, task: Task, start: date | None = None, end: date | None = None, *, stride: int = 1
+    series: BarSeries, task: Task, start: date | None = None, end: date | None = None, *, stride: int = 1
 ) -> range:
     """Indices into ``series`` at which a window of ``task`` may have its origin.
 
@@ -199,7 +199,7 @@ def origins(
     return range(max(low + task.past - 1, WARM_UP), high - task.future, stride)
 
 
-def window_at(series: Series, company: Company, task: Task, origin: int) -> Window:
+def window_at(series: BarSeries, company: Company, task: Task, origin: int) -> Window:
     """The window whose last observed bar is ``series[origin]``. ``origin`` as `origins` gives it."""
     if origin + 1 < task.past or origin + task.future >= len(series):
         raise IndexError(f"no {task} window at bar {origin} of {len(series)}")
@@ -215,7 +215,7 @@ def window_at(series: Series, company: Company, task: Task, origin: int) -> Wind
     )
 
 
-def open_window(series: Series, company: Company, past: int, future_dates: Sequence[date]) -> Window:
+def open_window(series: BarSeries, company: Company, past: int, future_dates: Sequence[date]) -> Window:
     """The window that asks about days nobody has seen: the whole series is its history.
 
     :raises NotEnoughHistory: where the series holds fewer than ``past`` days.
@@ -237,7 +237,7 @@ def open_window(series: Series, company: Company, past: int, future_dates: Seque
 
 
 def cut(
-    series: Series,
+    series: BarSeries,
     company: Company,
     tasks: Sequence[Task],
     start: date | None = None,
@@ -258,7 +258,7 @@ def cut(
 
 
 def require_history(
-    series: Series,
+    series: BarSeries,
     company: Company,
     tasks: Sequence[Task],
     start: date | None = None,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.codec import WARM_UP
@@ -120,7 +120,7 @@ def gather(store: Store, request: Request) -> Cases:
     calendar = store.calendar()
     # A company that did not trade on the evening before the period is not forecast from older news.
     evening = max((day for day in store.bars.traded() if day < request.start), default=request.start)
-    found: list[tuple[Company, Series, int]] = []
+    found: list[tuple[Company, BarSeries, int]] = []
     left_out = []
     for code in request.codes:
         company, series = store.company(code), store.bars.series(code, end=request.end)
@@ -156,7 +156,7 @@ def gather(store: Store, request: Request) -> Cases:
 
 
 def _cases(
-    found: Sequence[tuple[Company, Series, int]],
+    found: Sequence[tuple[Company, BarSeries, int]],
     request: Request,
     calendar: TradingCalendar,
     left_out: tuple[Sentence, ...],

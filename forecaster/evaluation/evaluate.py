@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.evaluation import metrics
@@ -91,7 +91,7 @@ def evaluate(store: Store, request: Request, progress: Progress = lambda *_: Non
     cases = gather(store, request)
     until = trained_until(store, request)
 
-    def market(day: date) -> list[Series]:
+    def market(day: date) -> list[BarSeries]:
         return [store.bars.series(code, end=day) for code in store.bars.codes()]
 
     scores: dict[str, dict[int, Scores]] = {}

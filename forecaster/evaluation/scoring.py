@@ -17,9 +17,9 @@ import numpy as np
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
-from stockllm.data.records import PathForecast, Series
-from stockllm.data.scores import Score, ScoredDay
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score, ScoredDay
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash
@@ -76,7 +76,7 @@ class _Known:
         self.cutoff = lru_cache(maxsize=64)(partial(model_cutoff, store.home))
         self._naive: dict[tuple[str, date, tuple[date, ...]], Floats] = {}
 
-    def naive(self, history: Series, dates: tuple[date, ...]) -> Floats:
+    def naive(self, history: BarSeries, dates: tuple[date, ...]) -> Floats:
         """Log returns of the naive forecast from the same evening, shape (NAIVE_PATHS, horizon)."""
         key = (history.code, history.dates[-1], dates)
         if key not in self._naive:

@@ -1,6 +1,6 @@
 """All that is known before a day, brought together: one gate for every moment.
 
-Features come from bars and flows up to the evening, the world from what `stockllm.data.known` lets
+Features come from bars and flows up to the evening, the world from what `stockllm.data.stores.known` lets
 through; a moment chooses which sources of the coming session are shown. Nothing else reaches a prompt
 or a baseline.
 """

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from stockllm.forecaster.encoding.codec import log_moves
 
 if TYPE_CHECKING:
-    from stockllm.data.flows import Figures
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.data.store import Store
+    from stockllm.data.stores.flows import Figures
 
 Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
@@ -43,7 +43,7 @@ class Panel:
     flows: Floats32
 
     @classmethod
-    def of(cls, series: Sequence[Series], flows: Figures | None = None) -> Panel:
+    def of(cls, series: Sequence[BarSeries], flows: Figures | None = None) -> Panel:
         """The panel of some series, on the days on which any of them traded."""
         chosen = sorted((s for s in series if len(s)), key=lambda s: s.code)
         codes = tuple(s.code for s in chosen)

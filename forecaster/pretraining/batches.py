@@ -25,7 +25,7 @@ from stockllm.forecaster.outlook.network import BOTH, EVENING, NEW_YORK, NIGHT
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.forecaster.outlook.outlook import Outlook
     from stockllm.forecaster.pretraining.recipe import Recipe
     from stockllm.forecaster.pretraining.teachers import Teachers
@@ -144,7 +144,7 @@ class Batches:
     def __init__(
         self,
         reading: Reading,
-        series: Sequence[Series],
+        series: Sequence[BarSeries],
         tokenizer: PreTrainedTokenizerFast,
         recipe: Recipe,
         *,

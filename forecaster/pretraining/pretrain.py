@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import TrainingStopped, UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, COMPACT_SYSTEM_2, NEWEST, REFERENCE_SYSTEM
 from stockllm.forecaster.encoding.tokenizer import build_tokenizer
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports
@@ -150,7 +150,7 @@ def pretrain(
     codes: Sequence[str],
     until: date,
     held_out: Sequence[str] = (),
-    series: Sequence[Series] = (),
+    series: Sequence[BarSeries] = (),
     start_from: Path | None = None,
     report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:

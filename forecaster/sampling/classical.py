@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.sampling.baselines import YEAR, Floats, walk_to
 from stockllm.forecaster.sampling.sample import Paths, window_rng
@@ -25,7 +25,7 @@ Futures = Callable[[Floats, int, int, np.random.Generator], Floats]
 FEWEST_TO_FIT = 40
 
 
-def past_moves(series: Series) -> Floats:
+def past_moves(series: BarSeries) -> Floats:
     """Log moves from reference price to close, the last YEAR of them, shape (days,).
 
     The first day of a series is left out where there are others: its reference is its own open.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import STEPS_PER_SIGMA, VOLUME_MIDDLE, WARM_UP, Encoded, encode
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.sampling.baselines import Floats, walk_to
@@ -79,7 +79,7 @@ class NeuralSampler:
     adapter_hash: str | None = None
 
     @classmethod
-    def on(cls, kind: str, market: Sequence[Series], until: date) -> NeuralSampler:
+    def on(cls, kind: str, market: Sequence[BarSeries], until: date) -> NeuralSampler:
         """A network that knows every window lying wholly at or before ``until``.
 
         :raises NotEnoughHistory: where there are fewer than FEWEST_WINDOWS of them.
@@ -112,7 +112,7 @@ class NeuralSampler:
         return done
 
 
-def gather(market: Sequence[Series], until: date) -> Examples:
+def gather(market: Sequence[BarSeries], until: date) -> Examples:
     """Every window whose last day is at or before ``until``; a random MOST_WINDOWS of them if more.
 
     :raises NotEnoughHistory: where there are fewer than FEWEST_WINDOWS.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
 from stockllm.forecaster.models.registry import LoadedModel, ModelRef, load_model
 from stockllm.forecaster.sampling.calibration import Calibration, hash_with, pooled, read_calibration, widened
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.sampling.sample import Paths
 
 #: All series as they were known on the evening of a day; only the networks ask for them.
-Market = Callable[[date], Sequence[Series]]
+Market = Callable[[date], Sequence[BarSeries]]
 Progress = Callable[[int], None]
 Walk = Callable[..., "list[Paths]"]
 

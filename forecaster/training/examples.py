@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from stockllm.data.records import Article, Series
+    from stockllm.data.records import Article, BarSeries
     from stockllm.forecaster.encoding.prompts import Example
     from stockllm.market.companies import Company
 
@@ -73,7 +73,7 @@ class Drawn:
 
 
 def draw(
-    sources: Sequence[tuple[Series, Company]],
+    sources: Sequence[tuple[BarSeries, Company]],
     tasks: Sequence[Task],
     *,
     start: date | None,
@@ -141,7 +141,9 @@ def _missing(wanted: int | None, have: int) -> int:
     return _BATCH if wanted is None else min(_BATCH, wanted - have)
 
 
-def _pick(slots: Sequence[tuple[Series, Company, Task, range]], ends: Sequence[int], number: int) -> Window:
+def _pick(
+    slots: Sequence[tuple[BarSeries, Company, Task, range]], ends: Sequence[int], number: int
+) -> Window:
     """The ``number``-th of all windows, counted slot by slot."""
     at = bisect_right(ends, number)
     series, company, task, indices = slots[at]

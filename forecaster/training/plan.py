@@ -18,7 +18,7 @@ from stockllm.forecaster.training import examples
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.data.store import Store
     from stockllm.forecaster.encoding.prompts import Example
     from stockllm.forecaster.encoding.windows import Split, Window
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.training.runs import Run
     from stockllm.market.companies import Company
 
-    Sources = Sequence[tuple[Series, Company]]
+    Sources = Sequence[tuple[BarSeries, Company]]
 
 _TAIPEI = ZoneInfo("Asia/Taipei")
 

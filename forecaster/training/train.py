@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from stockllm.data.paths import Home
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
     from stockllm.data.store import Store
     from stockllm.market.companies import Company
 
@@ -196,7 +196,7 @@ def split_of(
 class Sources:
     """What there is to train on, and a sentence for each company with too few days for any task."""
 
-    bars: Sequence[tuple[Series, Company]] = ()
+    bars: Sequence[tuple[BarSeries, Company]] = ()
     left_out: Sequence[Sentence] = ()
 
 

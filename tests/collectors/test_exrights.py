@@ -15,9 +15,9 @@ from stockllm.collectors.failures import SiteFailure, Unreadable, WrongAnswer
 from stockllm.collectors.http import Web
 from stockllm.collectors.market_day import EXCHANGES, Exchange, collect_day
 from stockllm.collectors.stock_month import collect_month
-from stockllm.data.exrights import ExRight
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
+from stockllm.data.stores.exrights import ExRight
 
 START, END = date(2025, 3, 1), date(2025, 3, 31)
 

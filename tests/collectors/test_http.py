@@ -14,9 +14,9 @@ from standin.faults import LINE
 from stockllm.collectors import http
 from stockllm.collectors.failures import Blocked, BudgetSpent, NoData, Outage, SiteFailure, Unreadable
 from stockllm.collectors.http import NEWSAPI, TPEX, TWSE, Answer, Door, Web, tls_context
-from stockllm.data.requests import Budget, Refusal, Reservation
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
+from stockllm.data.stores.requests import Budget, Refusal, Reservation
 
 URL = "/rwd/zh/afterTrading/MI_INDEX"
 DAY = {"date": "20250409", "type": "ALLBUT0999", "response": "json"}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.reasons import NAMES, name_of
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.data.validation import REASONS, RawRows, Validated, validate
 from stockllm.market.calendar import default_calendar
 from stockllm.market.ticks import limits, round_to_tick, tick
@@ -152,9 +152,9 @@ def test_a_duplicate_of_a_glitch_is_no_duplicate() -> None:
     assert reasons(validate(rows_of(rows))) == {4: "jump_100x"}
 
 
-def series(price: float, n: int) -> Series:
+def series(price: float, n: int) -> BarSeries:
     column = np.full(n, float(price))
-    return Series("2330", SESSIONS[:n], column, column, column, column, column, column)
+    return BarSeries("2330", SESSIONS[:n], column, column, column, column, column, column)
 
 
 def test_known_bars_expose_a_single_glitch_and_measure_the_first_row() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockllm.data.records import Bar, Series
+from stockllm.data.records import Bar, BarSeries
 from stockllm.data.validation import validate
 from stockllm.data.validation_day import RawDay, rebased, validate_day
 from stockllm.market.calendar import default_calendar
@@ -26,11 +26,11 @@ change = st.sampled_from([0.0, 0.5, -0.5, 1.0, 99.0, float("nan")])
 rows = st.tuples(st.sampled_from(["1101", "1102", "1103"]), prices, volume, change)
 
 
-def series(code: str, closes: dict[date, int]) -> Series:
+def series(code: str, closes: dict[date, int]) -> BarSeries:
     days = tuple(sorted(closes))
     column = np.array([closes[day] / 100 for day in days])
     ones = np.ones(len(days))
-    return Series(code, days, column, column, column, column, ones, column)
+    return BarSeries(code, days, column, column, column, column, ones, column)
 
 
 def raw(given_rows: list[tuple[str, tuple[float, ...], float, float]]) -> RawDay:

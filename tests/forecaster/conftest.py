@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Bar, Series
+from stockllm.data.records import Bar, BarSeries
 from stockllm.data.store import Store
 from stockllm.market.calendar import default_calendar
 from stockllm.market.ticks import limits, round_to_tick
@@ -131,7 +131,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
-def walk() -> Callable[..., Series]:
+def walk() -> Callable[..., BarSeries]:
     """``walk(seed, days, start, sigma)``: a series on its ticks and inside its limits.
 
     ``start`` in TWD. About one day in ten is locked at a limit, one in twenty has a reference of its
@@ -140,7 +140,7 @@ def walk() -> Callable[..., Series]:
 
     def make(
         seed: int, days: int = 60, start: float = 100.0, sigma: float = 0.02, wild: bool = True
-    ) -> Series:
+    ) -> BarSeries:
         rng = np.random.default_rng(seed)
         rows = []
         reference = int(round_to_tick(max(100, round(start * 100))))
@@ -160,6 +160,6 @@ def walk() -> Callable[..., Series]:
         table = np.array(rows, dtype=np.float64).T / 100
         volume = np.rint(np.exp(rng.normal(14, 0.5, days)))
         dates = default_calendar().next_sessions(FIRST, days)
-        return Series("2330", dates, *table[:4], volume, table[4])
+        return BarSeries("2330", dates, *table[:4], volume, table[4])
 
     return make

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, UnknownCompany, UsageError
-from stockllm.data.ledger import LedgerStore
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
+from stockllm.data.stores.ledger import LedgerStore
 from stockllm.forecaster.encoding.limits import data_hash
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, forecast, forecastable
 from stockllm.forecaster.models.cards import Card

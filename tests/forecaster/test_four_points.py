@@ -12,23 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.four_points import CLOSES_NEEDED, buy_or_sell, four_points
 
 
 def series(
     closes: list[float], opens: list[float] | None = None, volumes: list[float] | None = None
-) -> Series:
+) -> BarSeries:
     close = np.array(closes, dtype=np.float64)
     open_ = close.copy() if opens is None else np.array(opens, dtype=np.float64)
     volume = np.full(len(closes), 5_000.0) if volumes is None else np.array(volumes, dtype=np.float64)
     days = tuple(date(2026, 3, 2) + timedelta(days=i) for i in range(len(closes)))
-    return Series(
+    return BarSeries(
         "2330", days, open_, np.maximum(open_, close), np.minimum(open_, close), close, volume, close.copy()
     )
 
 
-def twstock_verdict(s: Series) -> Any:
+def twstock_verdict(s: BarSeries) -> Any:
     """twstock's own answer, on the whole series, from an object like its ``Stock``."""
     from twstock.analytics import Analytics, BestFourPoint
 
@@ -144,7 +144,7 @@ def test_the_rule_comes_without_the_rest_of_twstock_and_reaches_no_network() -> 
 import socket, sys
 from datetime import date, timedelta
 import numpy as np
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.four_points import four_points
 def refuse(*args, **kwargs):
     raise AssertionError("the network was reached for")
@@ -152,7 +152,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 close = np.array([100.0, 101, 102, 103, 104, 105])
 days = tuple(date(2026, 3, 2) + timedelta(days=i) for i in range(6))
 volume = np.arange(1000.0, 1006.0)
-found = four_points(Series("2330", days, close - 1, close + 1, close - 2, close, volume, close))
+found = four_points(BarSeries("2330", days, close - 1, close + 1, close - 2, close, volume, close))
 assert found.action == "buy", found
 assert not {name for name in sys.modules if name.split(".")[0] in ("twstock", "requests", "lxml")}
 import twstock

@@ -26,7 +26,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster import forecast  # noqa: F401
 from stockllm.forecaster.evaluation import scoring  # noqa: F401
 from stockllm.nightly.refresh import refresh
-from stockllm.trading import signals  # noqa: F401
+from stockllm.trading.strategy import signals  # noqa: F401
 
 
 class Moments:

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from stockllm.data.absences import Absence, Absences, Spell, spells
-from stockllm.data.collected import Collected
 from stockllm.data.records import Bar, QuarantinedRow
 from stockllm.data.store import Store
+from stockllm.data.stores.collected import Collected
 from stockllm.forecaster.encoding.limits import LOOK_BACK
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import COMPANIES, Company

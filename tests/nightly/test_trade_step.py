@@ -8,12 +8,12 @@ from typing import Any
 
 from standin import FakeClock, GeneratedMarket, StandIn
 
-from stockllm.data.refreshes import StepRow
 from stockllm.data.settings import TradeSettings
 from stockllm.data.store import Store
+from stockllm.data.stores.refreshes import StepRow
 from stockllm.nightly.refresh import refresh
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.proof import problems
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.proof import problems
 
 from .conftest import nightly_settings
 

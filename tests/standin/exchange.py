@@ -7,14 +7,14 @@ from typing import Any
 
 import requests
 
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
 
 
 class Served:
     """An exchange behind its server, in a thread of this process."""
 
     def __init__(self, exchange: Exchange, rate: float = 10_000) -> None:
-        from stockllm.trading.serve import Server, Terms, listen
+        from stockllm.trading.server.serve import Server, Terms, listen
 
         self.exchange = exchange
         ready = threading.Event()

@@ -12,13 +12,13 @@ import pytest
 from standin import FakeClock
 from standin.exchange import Served
 
-from stockllm.data.exrights import ExRight
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
+from stockllm.data.stores.exrights import ExRight
 from stockllm.market.calendar import default_calendar
 from stockllm.market.ticks import limits, round_to_tick
-from stockllm.trading.exchange import Exchange
+from stockllm.trading.exchange.exchange import Exchange
 
 #: Three shares, one of which has no trade on some days. Prices lie on their ticks, inside limits.
 CODES = ("2330", "2317", "6166")
@@ -108,7 +108,7 @@ PASSWORD = "a long password"
 @pytest.fixture(scope="session")
 def hashed() -> str:
     """``PASSWORD``'s hash; Argon2 is slow by design."""
-    from stockllm.trading.access import hash_password
+    from stockllm.trading.exchange.access import hash_password
 
     return hash_password(PASSWORD)
 

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Action, Article, Bar, PathForecast, Series, Signal
+from stockllm.data.records import Action, Article, Bar, BarSeries, PathForecast, Signal
 from stockllm.data.settings import Settings
 from stockllm.data.store import Store
 from stockllm.market.companies import COMPANIES
@@ -229,13 +229,13 @@ def long_forecast(bars: list[Bar]) -> PathForecast:
 
 
 @pytest.fixture(scope="session")
-def series(bars: list[Bar]) -> Series:
+def series(bars: list[Bar]) -> BarSeries:
     """The same bars as columns."""
     columns = np.array([(b.open, b.high, b.low, b.close) for b in bars], dtype=np.float64).T / 100
     opened, high, low, close = columns
     volume = np.array([bar.volume for bar in bars], dtype=np.float64)
     before = np.concatenate([opened[:1], close[:-1]])
-    return Series("2330", tuple(bar.date for bar in bars), opened, high, low, close, volume, before)
+    return BarSeries("2330", tuple(bar.date for bar in bars), opened, high, low, close, volume, before)
 
 
 @pytest.fixture(scope="session")

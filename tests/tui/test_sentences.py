@@ -10,10 +10,10 @@ from pathlib import Path
 from stockllm.data.errors import OrderRefused, StockllmError
 from stockllm.tui.look import strings
 
-ROOT = Path(strings.__file__).parent.parent
+ROOT = Path(strings.__file__).parents[2]
 
 #: The commands: the last sentence of those that the dashboard starts comes to its toasts.
-COMMANDS = tuple(path.stem for path in (ROOT / "cli").glob("[!_]*.py"))
+COMMANDS = tuple((ROOT / "cli").rglob("[!_]*.py"))
 
 #: Errors that are caught on their way: a refresh notes what sites did in words of its own, a server answers.
 CAUGHT = {"NoData", "SiteFailure", "TooOften", "BadForm"}
@@ -42,7 +42,7 @@ def imported(module: str) -> Iterator[str]:
 def reached() -> set[str]:
     """What the dashboard and the commands can run."""
     wanted = [named(path) for path in (ROOT / "tui").rglob("*.py")]
-    wanted += [f"stockllm.cli.{name}" for name in COMMANDS]
+    wanted += [named(path) for path in COMMANDS]
     found: set[str] = set()
     while wanted:
         module = wanted.pop()
@@ -95,7 +95,7 @@ def test_every_error_that_can_be_shown_has_a_chinese_sentence() -> None:
     modules = reached()
     assert {
         "stockllm.forecaster.models.registry",
-        "stockllm.trading.ncku",
+        "stockllm.trading.brokers.ncku",
         "stockllm.collectors.imports",
     } <= modules
     silent = [

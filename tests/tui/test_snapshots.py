@@ -20,8 +20,8 @@ from textual.widgets import Input
 
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
-from stockllm.data.scores import Score
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 from stockllm.tui.app import StockApp

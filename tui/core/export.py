@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from stockllm.data.paths import Home
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
     from stockllm.market.companies import Company
     from stockllm.tui.drawing.periods import Period
     from stockllm.tui.look.text import Language
@@ -74,7 +74,7 @@ class View:
     ``name`` tells the files from others of the company.
     """
 
-    bars: Series
+    bars: BarSeries
     forecast: PathForecast | None
     shown: int
     period: Period

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
 
 Period = Literal["day", "week", "month", "quarter"]
 
@@ -33,7 +33,7 @@ def _number(day: date, period: Period) -> int:
     return day.year * 12 + day.month - 1 if period == "month" else day.year * 4 + (day.month - 1) // 3
 
 
-def resample(series: Series, period: Period, cuts: Sequence[date] = ()) -> Series:
+def resample(series: BarSeries, period: Period, cuts: Sequence[date] = ()) -> BarSeries:
     """One bar a period: first open, highest high, lowest low, last close, all volume.
 
     A bar bears the date of its last session; the last period may not be over. Its ``reference`` is
@@ -44,13 +44,13 @@ def resample(series: Series, period: Period, cuts: Sequence[date] = ()) -> Serie
         return series
     import numpy as np
 
-    from stockllm.data.records import Series
+    from stockllm.data.records import BarSeries
 
     parts = len(cuts) + 1
     numbers = np.array([_number(day, period) * parts + bisect_left(cuts, day) for day in series.dates])
     starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
     ends = np.append(starts[1:], len(numbers)) - 1
-    return Series(
+    return BarSeries(
         series.code,
         tuple(series.dates[end] for end in ends),
         series.open[starts],

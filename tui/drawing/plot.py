@@ -13,7 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
 
 #: The moving averages drawn over the candles, in sessions.
 AVERAGES = (5, 20, 60)
@@ -101,14 +101,14 @@ class View:
     most: int | None = None
 
 
-def future_sessions(series: Series, forecast: PathForecast | None) -> int:
+def future_sessions(series: BarSeries, forecast: PathForecast | None) -> int:
     """How many forecast days lie after the last observed one."""
     if forecast is None or not len(series):
         return 0
     return sum(day > series.dates[-1] for day in forecast.dates)
 
 
-def picture(series: Series, forecast: PathForecast | None, sessions: int, back: int = 0) -> Picture:
+def picture(series: BarSeries, forecast: PathForecast | None, sessions: int, back: int = 0) -> Picture:
     """The last ``sessions`` days of ``series`` but ``back``, with ``forecast`` over or after them.
 
     A forecast older than the data keeps its own dates: its cone lies over the days that came, so
@@ -141,7 +141,7 @@ def picture(series: Series, forecast: PathForecast | None, sessions: int, back: 
     return Picture(dates, bars, averages, tuple(cone), candles)
 
 
-def _average(series: Series, length: int, first: int, end: int) -> Iterable[float | None]:
+def _average(series: BarSeries, length: int, first: int, end: int) -> Iterable[float | None]:
     start = max(0, first - length + 1)
     closes: list[float] = series.close[start:end].tolist()
     total = 0.0

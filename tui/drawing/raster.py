@@ -22,7 +22,7 @@ from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language, level, price, short_lots
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 
@@ -72,7 +72,7 @@ class Arranged:
 
 
 def arrange(
-    series: Series, forecast: PathForecast | None, width: int, height: int, view: View = _PLAIN_VIEW
+    series: BarSeries, forecast: PathForecast | None, width: int, height: int, view: View = _PLAIN_VIEW
 ) -> Arranged | None:
     """The chart of ``series`` and ``forecast`` in ``width`` by ``height`` cells, None without room."""
     if not len(series) or width < 12 or height < 4:
@@ -87,7 +87,7 @@ def arrange(
 
 
 def draw(
-    series: Series,
+    series: BarSeries,
     forecast: PathForecast | None,
     width: int,
     height: int,
@@ -133,7 +133,7 @@ def paint(
     _legend(canvas, area, picture, columns, language, simulated, period)
 
 
-def _axis_width(series: Series) -> int:
+def _axis_width(series: BarSeries) -> int:
     """Room for the last price with a blank at either side; 8 cells hold any round price."""
     return max(8, len(price(float(series.close[-1]))) + 2) if len(series) else 8
 

@@ -20,7 +20,7 @@ from stockllm.tui.look.text import Language, pad
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.data.scores import Score
+    from stockllm.data.stores.scores import Score
 
 _TAIPEI = timezone(timedelta(hours=8))
 

@@ -16,7 +16,7 @@ from stockllm.tui.core.store import open_store
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.data.scores import ScoredDay
+    from stockllm.data.stores.scores import ScoredDay
 
 Verdict = Literal["open", "hit", "miss"]
 

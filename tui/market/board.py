@@ -18,13 +18,13 @@ from stockllm.tui.core.store import NothingToShow, open_store
 
 if TYPE_CHECKING:
     from stockllm.data.absences import Spell
-    from stockllm.data.ledger import LedgerRow
     from stockllm.data.paths import Home
-    from stockllm.data.records import Action, Article, PathForecast, Series, Signal
-    from stockllm.data.refreshes import RefreshOutcome
-    from stockllm.data.scores import Score
+    from stockllm.data.records import Action, Article, BarSeries, PathForecast, Signal
     from stockllm.data.store import Store
-    from stockllm.data.survey import Latest
+    from stockllm.data.stores.ledger import LedgerRow
+    from stockllm.data.stores.refreshes import RefreshOutcome
+    from stockllm.data.stores.scores import Score
+    from stockllm.data.stores.survey import Latest
 
 SignalRule = Literal["mean", "four-points", "edge"]
 
@@ -110,7 +110,7 @@ class Detail:
     """
 
     company: Company
-    series: Series
+    series: BarSeries
     forecast: PathForecast | None
     signals: tuple[Signal, ...]
     news: tuple[Article, ...]
@@ -219,7 +219,7 @@ def judge(home: Home, codes: Sequence[str], stop: Callable[[], bool]) -> dict[st
 
     ``stop`` is asked before each company; once it says so, what is known so far comes back.
     """
-    from stockllm.trading.signals import signals_for
+    from stockllm.trading.strategy.signals import signals_for
 
     marks: dict[str, Marks] = {}
     with open_store(home) as store:
@@ -249,7 +249,7 @@ def read_detail(store: Store, code: str) -> Detail:
     simulated = store.simulated or (forecast is not None and forecast.simulated)
     signals = {signal.rule: signal for signal in store.signals.latest(code)}
     if len(series) and not _current(signals, series.dates[-1], forecast_id):
-        from stockllm.trading.signals import signals_for
+        from stockllm.trading.strategy.signals import signals_for
 
         signals |= {s.rule: s for s in signals_for(series, forecast, forecast_id, simulated)}
     return Detail(
@@ -347,7 +347,7 @@ def forecast_one(home: Home, code: str, progress: Progress) -> tuple[str, ...]:
     """
     from stockllm.data.settings import Settings
     from stockllm.forecaster.forecast import forecast
-    from stockllm.trading.signals import refresh_signals
+    from stockllm.trading.strategy.signals import refresh_signals
 
     settings = Settings.load(home)
     with open_store(home) as store:

@@ -25,7 +25,7 @@ from stockllm.tui.look.text import Language, clip
 from stockllm.tui.market.board import Detail, Past
 
 if TYPE_CHECKING:
-    from stockllm.data.records import PathForecast, Series
+    from stockllm.data.records import BarSeries, PathForecast
     from stockllm.tui.core.dashboard import Dashboard
     from stockllm.tui.look.ascii import Charset
 
@@ -106,7 +106,7 @@ class CandleChart(Widget):
         super().__init__(id=id)
         self._strips: list[Strip] | None = None
         self._drawn_for: tuple[object, ...] = ()
-        self._bars: dict[Period, Series] = {}
+        self._bars: dict[Period, BarSeries] = {}
         #: The forecast as it was made, and in bars of a period.
         self._forecasts: dict[Period, tuple[PathForecast, PathForecast]] = {}
         #: By ink and ground, until the theme changes.
@@ -134,7 +134,7 @@ class CandleChart(Widget):
             bars = self.bars()
             self.back = len(bars) - bisect_right(bars.dates, was.dates[-1 - self.back])
 
-    def bars(self, period: Period | None = None) -> Series:
+    def bars(self, period: Period | None = None) -> BarSeries:
         """The company's bars of a period, the one shown where none is named."""
         assert self.detail is not None
         period = period or self.period

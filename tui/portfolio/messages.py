@@ -10,7 +10,7 @@ from textual.message import Message
 from stockllm.tui.portfolio.reading import AccountPast, Portfolio, Ticket, Which
 
 if TYPE_CHECKING:
-    from stockllm.trading.brokers import Placed
+    from stockllm.trading.brokers.broker import Placed
 
 
 @dataclass(eq=False)

@@ -19,15 +19,15 @@ from stockllm.tui.core.store import open_store
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stockllm.data.book_rows import FillRow
     from stockllm.data.paths import Home
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
-    from stockllm.trading.accounts import NewAccount
-    from stockllm.trading.brokers import Placed
-    from stockllm.trading.history import History, Opening
-    from stockllm.trading.live import Account, Look
-    from stockllm.trading.rules import Order
+    from stockllm.data.stores.book_rows import FillRow
+    from stockllm.trading.brokers.broker import Placed
+    from stockllm.trading.exchange.opening import NewAccount
+    from stockllm.trading.exchange.rules import Order
+    from stockllm.trading.live.history import History, Opening
+    from stockllm.trading.live.live import Account, Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def load_accounts(home: Home) -> tuple[Which, ...]:
 def load_portfolio(home: Home, which: Which) -> Portfolio:
     """What an account has. UsageError for none of this name; what a broker raises is passed on."""
     from stockllm.data.settings import Settings
-    from stockllm.trading.live import look
+    from stockllm.trading.live.live import look
 
     settings = Settings.load(home)
     with open_store(home) as store:
@@ -140,7 +140,7 @@ class AccountPast:
 def load_account_past(home: Home, which: Which) -> AccountPast | None:
     """The past of an account; None for one at a server, which tells none."""
     from stockllm.data.settings import Settings
-    from stockllm.trading.history import history
+    from stockllm.trading.live.history import history
 
     with open_store(home) as store:
         account = _account(store, Settings.load(home), which)
@@ -157,22 +157,23 @@ def _held(
     home: Home, _file: int, opening: Opening, end: date
 ) -> tuple[tuple[date, ...], tuple[int, ...], int]:
     """A year of 41 companies takes a moment: reckoned once a session."""
-    from stockllm.trading.history import held_instead
+    from stockllm.trading.live.history import held_instead
 
     with open_store(home) as store:
         return held_instead(store, opening, end)
 
 
 def _account(store: Store, settings: Settings, which: Which) -> Account:
-    from stockllm.trading.live import open_account
+    from stockllm.trading.live.live import open_account
 
     return open_account(store, settings, which.kind, which.name)
 
 
 def check_account(home: Home, name: str, cash: str, discount: str, password: str) -> NewAccount:
     """The account that would be opened; UsageError with the sentence to show where it cannot be."""
-    from stockllm.trading.access import check_password
-    from stockllm.trading.accounts import check_free, new_account
+    from stockllm.trading.exchange.access import check_password
+    from stockllm.trading.exchange.accounts import check_free
+    from stockllm.trading.exchange.opening import new_account
 
     if not name.strip():
         raise UsageError("Give the account a name, such as mine.", zh="請為帳戶取個名稱，例如 mine。")
@@ -186,7 +187,7 @@ def check_account(home: Home, name: str, cash: str, discount: str, password: str
 
 def open_new_account(home: Home, name: str, cash: str, discount: str, password: str) -> str:
     """Open an account at the live exchange, as ``stockllm exchange account add`` does; its name."""
-    from stockllm.trading.accounts import open_new
+    from stockllm.trading.exchange.accounts import open_new
 
     new = check_account(home, name, cash, discount, password)
     with open_store(home) as store:
@@ -228,7 +229,7 @@ def check_ticket(
     The exchange judges again when it is sent: on an ex-date its reference is not the last close.
     """
     from stockllm.data.settings import Settings
-    from stockllm.trading.rules import Order, check_form, check_limits, check_means
+    from stockllm.trading.exchange.rules import Order, check_form, check_limits, check_means
 
     side = _SIDES.get(side.strip().lower(), "")
     if not side:

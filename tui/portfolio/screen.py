@@ -31,7 +31,7 @@ from stockllm.tui.portfolio.ticket import TicketScreen
 if TYPE_CHECKING:
     from datetime import date
 
-    from stockllm.trading.brokers import Placed
+    from stockllm.trading.brokers.broker import Placed
 
 
 class PortfolioScreen(TabScreen):

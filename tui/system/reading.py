@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from stockllm.data.health import CompanyHealth
     from stockllm.data.paths import Home
     from stockllm.data.records import QuarantinedRow
-    from stockllm.data.refreshes import RefreshRow
-    from stockllm.data.requests import RequestRow
+    from stockllm.data.stores.refreshes import RefreshRow
+    from stockllm.data.stores.requests import RequestRow
     from stockllm.nightly.lock import Holder
 
 #: Sites that are asked, by the key of the request log.

@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import Static
 
-from stockllm.data.refreshes import RefreshRow
+from stockllm.data.stores.refreshes import RefreshRow
 from stockllm.nightly.names import OUTCOME_NAMES, STEP_NAMES
 from stockllm.tui.core import jobs
 from stockllm.tui.core.ask import ConfirmScreen

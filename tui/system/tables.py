@@ -16,7 +16,7 @@ from stockllm.tui.look.strings import t
 from stockllm.tui.look.text import Language
 
 if TYPE_CHECKING:
-    from stockllm.data.refreshes import RefreshRow, StepRow
+    from stockllm.data.stores.refreshes import RefreshRow, StepRow
     from stockllm.tui.core.dashboard import Trouble
     from stockllm.tui.system.reading import Freshness, StoreState, SystemState
 

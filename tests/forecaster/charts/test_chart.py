@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, StockllmError, UsageError
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.forecaster.charts import chart, lettering
 from stockllm.forecaster.charts.chart import check_target, draw
 from stockllm.market.companies import COMPANIES, Company
@@ -31,7 +31,7 @@ def days(n: int, after: date) -> tuple[date, ...]:
     return tuple(found)
 
 
-def walk(n: int, seed: int = 1, price: float = 100.0, volume: float = 5e6) -> Series:
+def walk(n: int, seed: int = 1, price: float = 100.0, volume: float = 5e6) -> BarSeries:
     """``n`` bars of a random walk on hundredths."""
     rng = np.random.default_rng(seed)
     close = np.round(price * np.exp(np.cumsum(rng.normal(0, 0.02, n))), 2)
@@ -40,10 +40,10 @@ def walk(n: int, seed: int = 1, price: float = 100.0, volume: float = 5e6) -> Se
     low = np.round(np.minimum(open_, close) * 0.99, 2)
     shares = np.round(volume * np.exp(rng.normal(0, 0.5, n)))
     reference = np.concatenate([open_[:1], close[:-1]])
-    return Series("2330", days(n, date(2025, 6, 1)), open_, high, low, close, shares, reference)
+    return BarSeries("2330", days(n, date(2025, 6, 1)), open_, high, low, close, shares, reference)
 
 
-def forecast_of(series: Series, horizon: int = 5, paths: int = 19, seed: int = 1) -> PathForecast:
+def forecast_of(series: BarSeries, horizon: int = 5, paths: int = 19, seed: int = 1) -> PathForecast:
     rng = np.random.default_rng(seed)
     last = float(series.close[-1])
     close = last * np.exp(np.cumsum(rng.normal(0, 0.02, (paths, horizon)), axis=1))

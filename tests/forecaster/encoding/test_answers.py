@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
 from stockllm.forecaster.encoding.prompts import training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
@@ -20,13 +20,13 @@ COMPANY = resolve("2330")
 
 
 @pytest.fixture
-def window(walk: Callable[..., Series]) -> Window:
+def window(walk: Callable[..., BarSeries]) -> Window:
     """Forty known days of a made-up series; the two days asked about are known to `truth` alone."""
     series = walk(4, 40, wild=False)
     return open_window(series, COMPANY, 30, default_calendar().next_sessions(series.dates[-1], 2))
 
 
-def known(walk: Callable[..., Series], days: int = 3) -> Window:
+def known(walk: Callable[..., BarSeries], days: int = 3) -> Window:
     """A window whose future is known."""
     series = walk(4, 43, wild=False)
     cut = len(series) - days
@@ -35,7 +35,7 @@ def known(walk: Callable[..., Series], days: int = 3) -> Window:
 
 
 @pytest.mark.parametrize("style", ["compact", "reference"])
-def test_the_true_answer_is_read_back(walk: Callable[..., Series], style: PromptStyle) -> None:
+def test_the_true_answer_is_read_back(walk: Callable[..., BarSeries], style: PromptStyle) -> None:
     window = known(walk)
     text = training_messages(window, style).completion[0]["content"]
     answer = Reader(window, style).read(text)
@@ -97,7 +97,7 @@ def test_what_cannot_trade_is_no_candle(window: Window, text: str, why: str) -> 
         ("{day}, Open: {p}, High: {t}, Low: {p}, Close: {p}, Capacity: {v}", "off its tick"),
     ],
 )
-def test_reference_rows(walk: Callable[..., Series], row: str, why: str) -> None:
+def test_reference_rows(walk: Callable[..., BarSeries], row: str, why: str) -> None:
     window = known(walk, 1)
     close = float(window.history.close[-1])
     day: date = window.future_dates[0]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import (
     BOUND,
     BUCKETS_PER_OCTAVE,
@@ -27,19 +27,19 @@ from stockllm.forecaster.encoding.codec import (
 )
 from stockllm.market.ticks import limits, tick
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 
 seeds = st.integers(0, 2**32 - 1)
 starts = st.sampled_from([1.5, 9.8, 30.0, 99.0, 480.0, 1000.0, 9000.0])
 sigmas = st.sampled_from([0.003, 0.01, 0.02, 0.05])
 
 
-def cents(series: Series) -> np.ndarray:
+def cents(series: BarSeries) -> np.ndarray:
     """Open, high, low, close in hundredths of a TWD, shape (n, 4)."""
     return np.rint(np.stack([series.open, series.high, series.low, series.close], axis=1) * 100).astype(int)
 
 
-def states(series: Series) -> PathState:
+def states(series: BarSeries) -> PathState:
     """The state before every day of a series, each a path of its own."""
     encoded = encode(series)
     reference = np.rint(series.reference * 100).astype(np.int64)
@@ -169,7 +169,7 @@ def test_volatility_is_a_mean_of_squares_that_forgets() -> None:
     moves = np.where(np.arange(n) % 2, 0.02, -0.02)
     reference = np.full(n, 100.0)
     close = reference * np.exp(moves)
-    flat = Series("1", (), reference, close, close, close, np.full(n, 2.0**20), reference)
+    flat = BarSeries("1", (), reference, close, close, close, np.full(n, 2.0**20), reference)
     encoded = encode(flat)
     assert encoded.sigma == pytest.approx(np.full(n + 1, 0.02))
     assert set(encoded.steps[:, 3].tolist()) == {-STEPS_PER_SIGMA, STEPS_PER_SIGMA}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockllm.data.errors import ModelUnavailable
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.codec import PathState, encode, origin_state
 from stockllm.forecaster.encoding.grammar import (
     CompactGrammar,
@@ -31,7 +31,7 @@ from stockllm.forecaster.sampling.sample import grammar_for, prompt_ids
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 SUBSETS: list[tuple[Field, ...]] = [
     REFERENCE_FIELDS,
     ("Close",),
@@ -109,12 +109,12 @@ def assert_candles(prices: np.ndarray, volumes: np.ndarray, close: int) -> None:
     assert (volumes >= 1).all()
 
 
-def open_window(series: Series, horizon: int) -> Window:
+def open_window(series: BarSeries, horizon: int) -> Window:
     dates = tuple(series.dates[-1] + timedelta(days=i + 1) for i in range(horizon))
     return Window("2330", "台積電", "TWSE", series, 20, series[len(series) :], dates)
 
 
-def compact_grammar(tokenizer: Any, series: Series, horizon: int) -> Grammar:
+def compact_grammar(tokenizer: Any, series: BarSeries, horizon: int) -> Grammar:
     state = origin_state(series, ROWS)
     tokens = CompactTokens.of(tokenizer)
     return (
@@ -240,7 +240,7 @@ def answer_ids(tokenizer: Any, window: Window, style: PromptStyle, fields: Seque
     return ids
 
 
-def known_window(series: Series, task: Task) -> Window:
+def known_window(series: BarSeries, task: Task) -> Window:
     return window_at(series, resolve("2330"), task, len(series) - task.future - 1)
 
 

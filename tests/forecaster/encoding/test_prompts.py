@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, encode
 from stockllm.forecaster.encoding.prompts import (
     ALL_FIELDS,
@@ -33,7 +33,7 @@ from stockllm.forecaster.encoding.prompts import (
 from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task, Window, window_at
 from stockllm.market.companies import resolve
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 GIANT = resolve("9921")
 MONTH = Task(20, 5)
 
@@ -53,11 +53,11 @@ def documented(**columns: Any) -> Window:
     """The window of the reference's documentation."""
     rows = np.array([[141.5, 143.5, 138.0, 139.0, 1447003], [139.5, 144.5, 137.5, 143.0, 1208884]])
     reference = np.array([140.5, 139.0])
-    series = Series("9921", (date(2025, 1, 3), date(2025, 1, 6)), *rows.T, reference, **columns)
+    series = BarSeries("9921", (date(2025, 1, 3), date(2025, 1, 6)), *rows.T, reference, **columns)
     return window_at(series, GIANT, Task(1, 1), 0)
 
 
-def window(series: Series, task: Task = MONTH) -> Window:
+def window(series: BarSeries, task: Task = MONTH) -> Window:
     """The last window of a series."""
     return window_at(series, GIANT, task, len(series) - task.future - 1)
 

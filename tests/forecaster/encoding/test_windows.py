@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import WARM_UP
 from stockllm.forecaster.encoding.windows import (
     DEFAULT_TASKS,
@@ -33,11 +33,11 @@ def days(n: int, gap: int = 1) -> tuple[date, ...]:
     return tuple(FIRST + timedelta(days=i * gap) for i in range(n))
 
 
-def series(dates: tuple[date, ...], code: str = "2330") -> Series:
+def series(dates: tuple[date, ...], code: str = "2330") -> BarSeries:
     close = 100.0 + np.arange(len(dates), dtype=np.float64)
     reference = np.concatenate([close[:1], close[:-1]])
     volume = np.full(len(dates), 1e6)
-    return Series(code, dates, close, close + 1, close - 1, close, volume, reference)
+    return BarSeries(code, dates, close, close + 1, close - 1, close, volume, reference)
 
 
 tasks = st.builds(Task, past=st.integers(1, 30), future=st.integers(1, 12))

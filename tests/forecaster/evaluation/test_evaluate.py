@@ -14,7 +14,7 @@ import pytest
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, StockllmError, UsageError
 from stockllm.data.paths import Home
-from stockllm.data.records import Bar, Series
+from stockllm.data.records import Bar, BarSeries
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import evaluate as module
@@ -27,7 +27,7 @@ from stockllm.forecaster.models.registry import BASELINES, ModelRef
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.cutoffs import Cutoff, cutoff, held_out
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 CODES = ("2317", "2330", "2412", "2454", "3008", "6505")
 DAYS = 90
 KEYS = {
@@ -36,7 +36,7 @@ KEYS = {
 }
 
 
-def bars(series: Series, code: str) -> list[Bar]:
+def bars(series: BarSeries, code: str) -> list[Bar]:
     table = np.stack([series.open, series.high, series.low, series.close, series.reference], axis=1)
     return [
         Bar(code, day, *prices[:4], volume, "test", reference=prices[4])
@@ -50,12 +50,12 @@ def bars(series: Series, code: str) -> list[Bar]:
 
 
 @pytest.fixture(scope="module")
-def market(walk: Walk) -> dict[str, Series]:
+def market(walk: Walk) -> dict[str, BarSeries]:
     return {code: replace(walk(int(code), DAYS, 100), code=code) for code in CODES}
 
 
 @pytest.fixture(scope="module")
-def store(market: dict[str, Series], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def store(market: dict[str, BarSeries], tmp_path_factory: pytest.TempPathFactory) -> Any:
     with Store.open(Home(tmp_path_factory.mktemp("evaluate"))) as opened:
         for code, series in market.items():
             opened.bars.put(bars(series, code))
@@ -63,7 +63,7 @@ def store(market: dict[str, Series], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def request_of(market: dict[str, Series]) -> Callable[..., Request]:
+def request_of(market: dict[str, BarSeries]) -> Callable[..., Request]:
     """``request_of(70, 89, ...)``: days by their number."""
     days = market["2330"].dates
 
@@ -75,7 +75,7 @@ def request_of(market: dict[str, Series]) -> Callable[..., Request]:
 
 
 def test_every_evening_whose_days_lie_in_the_period(
-    store: Store, market: dict[str, Series], request_of: Callable[..., Request]
+    store: Store, market: dict[str, BarSeries], request_of: Callable[..., Request]
 ) -> None:
     cases = gather(store, request_of(70, 79))
     days = market["2330"].dates
@@ -103,7 +103,7 @@ def test_stride_takes_whole_evenings(store: Store, request_of: Callable[..., Req
 
 
 def test_a_company_that_did_not_trade_is_no_evening_of_its_own(
-    market: dict[str, Series], request_of: Callable[..., Request], tmp_path: Path
+    market: dict[str, BarSeries], request_of: Callable[..., Request], tmp_path: Path
 ) -> None:
     with Store.open(Home(tmp_path)) as store:
         store.bars.put(bars(market["2330"], "2330"))
@@ -116,7 +116,7 @@ def test_a_company_that_did_not_trade_is_no_evening_of_its_own(
 
 
 def test_figures_are_what_a_second_calculation_gives(
-    store: Store, market: dict[str, Series], request_of: Callable[..., Request]
+    store: Store, market: dict[str, BarSeries], request_of: Callable[..., Request]
 ) -> None:
     asked = request_of(models=("ewma", "drift"), seed=5)
     made = evaluate(store, asked)
@@ -173,13 +173,13 @@ def test_the_same_request_the_same_document(store: Store, request_of: Callable[.
     assert document(evaluate(store, asked)) == document(evaluate(store, asked))
 
 
-def other(series: Series, first: int) -> Series:
+def other(series: BarSeries, first: int) -> BarSeries:
     """The series with other prices from day number ``first`` on; candles stay candles."""
     up = np.where(np.arange(len(series)) >= first, 1.03, 1.0)
     return replace(series, high=series.high * up, close=series.close * up)
 
 
-def poisoned_store(market: dict[str, Series], first: int, folder: Path) -> Store:
+def poisoned_store(market: dict[str, BarSeries], first: int, folder: Path) -> Store:
     opened = Store.open(Home(folder))
     for code, series in market.items():
         opened.bars.put(bars(other(series, first), code))
@@ -187,7 +187,7 @@ def poisoned_store(market: dict[str, Series], first: int, folder: Path) -> Store
 
 
 def test_days_after_the_period_change_nothing(
-    store: Store, market: dict[str, Series], request_of: Callable[..., Request], tmp_path: Path
+    store: Store, market: dict[str, BarSeries], request_of: Callable[..., Request], tmp_path: Path
 ) -> None:
     asked = request_of(65, 79, models=BASELINES[:-2], paths=5, stride=5)
     with poisoned_store(market, 80, tmp_path) as poisoned:
@@ -197,7 +197,7 @@ def test_days_after_the_period_change_nothing(
 @pytest.mark.parametrize("name", [*BASELINES, "llama"])
 def test_a_forecast_knows_nothing_after_its_evening(
     store: Store,
-    market: dict[str, Series],
+    market: dict[str, BarSeries],
     request_of: Callable[..., Request],
     tmp_path: Path,
     name: str,
@@ -219,7 +219,7 @@ def test_a_forecast_knows_nothing_after_its_evening(
 
 
 def test_networks_learn_until_one_horizon_before_the_period(
-    store: Store, market: dict[str, Series], request_of: Callable[..., Request]
+    store: Store, market: dict[str, BarSeries], request_of: Callable[..., Request]
 ) -> None:
     days = market["2330"].dates
     assert trained_until(store, request_of(70)) == days[70 - 1 - 5]
@@ -227,7 +227,7 @@ def test_networks_learn_until_one_horizon_before_the_period(
         evaluate(store, request_of(23, models=("cnn",)))
 
 
-def test_a_split_on_its_day_is_no_miss(market: dict[str, Series], tmp_path: Path) -> None:
+def test_a_split_on_its_day_is_no_miss(market: dict[str, BarSeries], tmp_path: Path) -> None:
     series = market["2330"]
     half = np.where(np.arange(DAYS) >= 80, 0.5, 1.0)
     split = replace(
@@ -275,7 +275,7 @@ def test_a_model_that_is_none_and_a_period_without_prices(
 
 
 def test_a_company_with_too_few_days_is_named(
-    market: dict[str, Series], request_of: Callable[..., Request], tmp_path: Path
+    market: dict[str, BarSeries], request_of: Callable[..., Request], tmp_path: Path
 ) -> None:
     with Store.open(Home(tmp_path)) as store:
         store.bars.put(bars(market["2330"], "2330"))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Bar, PathForecast, Series
-from stockllm.data.scores import Score
+from stockllm.data.records import Bar, BarSeries, PathForecast
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics, scoring
 from stockllm.forecaster.evaluation.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due
@@ -22,10 +22,10 @@ from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.cutoffs import Cutoff
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 
 
-def bars(series: Series) -> list[Bar]:
+def bars(series: BarSeries) -> list[Bar]:
     table = np.stack([series.open, series.high, series.low, series.close, series.reference], axis=1)
     rows = zip(series.dates, np.rint(table * 100).astype(int).tolist(), strict=True)
     return [Bar(series.code, day, *row[:4], 1_000_000, "test", reference=row[4]) for day, row in rows]
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def freeze(
-    store: Store, series: Series, origin: int, closes: Any, made_at: datetime = LONG_AGO, **more: Any
+    store: Store, series: BarSeries, origin: int, closes: Any, made_at: datetime = LONG_AGO, **more: Any
 ) -> int:
     """A forecast from day number ``origin``; ``closes`` (paths, horizon) in TWD."""
     cents = np.rint(np.asarray(closes, dtype=float) * 100).astype(np.int32)
@@ -53,7 +53,7 @@ def freeze(
     return store.ledger.freeze(PathForecast(**(given | more)), "data")
 
 
-def around(series: Series, origin: int, horizon: int, spread: float, seed: int = 0) -> Any:
+def around(series: BarSeries, origin: int, horizon: int, spread: float, seed: int = 0) -> Any:
     """Nine paths about what came, so good a forecast as ``spread`` is small."""
     rng = np.random.default_rng(seed + origin)
     came = series.close[origin + 1 : origin + 1 + horizon]
@@ -161,7 +161,7 @@ def test_the_cut_off_is_that_of_the_very_weights(
 # Records
 
 
-def many(store: Store, series: Series, spread: float | None, count: int = 30, **more: Any) -> None:
+def many(store: Store, series: BarSeries, spread: float | None, count: int = 30, **more: Any) -> None:
     """A forecast of two days on each of ``count`` evenings; good where ``spread`` is small."""
     for origin in range(30, 30 + count):
         if spread is None:
@@ -176,7 +176,7 @@ def many(store: Store, series: Series, spread: float | None, count: int = 30, **
 
 
 @pytest.fixture
-def filled(store: Store, walk: Walk) -> tuple[Store, Series]:
+def filled(store: Store, walk: Walk) -> tuple[Store, BarSeries]:
     series = walk(7, 80, wild=False)
     store.bars.put(bars(series))
     return store, series
@@ -189,7 +189,7 @@ def test_nothing_scored(store: Store) -> None:
     assert "還沒有" in found.sentence_zh
 
 
-def test_an_edge_is_claimed_where_there_is_one(filled: tuple[Store, Series]) -> None:
+def test_an_edge_is_claimed_where_there_is_one(filled: tuple[Store, BarSeries]) -> None:
     many(*filled, 0.005)
     found = record(filled[0])
     assert found.edge
@@ -204,7 +204,7 @@ def test_an_edge_is_claimed_where_there_is_one(filled: tuple[Store, Series]) -> 
     assert found.document()["edge"] is True
 
 
-def test_none_is_claimed_where_there_is_none(filled: tuple[Store, Series]) -> None:
+def test_none_is_claimed_where_there_is_none(filled: tuple[Store, BarSeries]) -> None:
     many(*filled, None)
     found = record(filled[0])
     assert not found.edge
@@ -214,7 +214,7 @@ def test_none_is_claimed_where_there_is_none(filled: tuple[Store, Series]) -> No
     assert found.coverage80 == pytest.approx(0.8, abs=0.15)
 
 
-def test_worse_is_called_worse(filled: tuple[Store, Series]) -> None:
+def test_worse_is_called_worse(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     for origin in range(30, 60):
         freeze(store, series, origin, np.full((9, 2), series.close[origin] * 1.15))
@@ -226,7 +226,7 @@ def test_worse_is_called_worse(filled: tuple[Store, Series]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_few_good_forecasts_prove_nothing(filled: tuple[Store, Series], count: int) -> None:
+def test_a_few_good_forecasts_prove_nothing(filled: tuple[Store, BarSeries], count: int) -> None:
     many(*filled, 0.001, count)
     found = record(filled[0])
     assert found.ratio is not None
@@ -236,7 +236,7 @@ def test_a_few_good_forecasts_prove_nothing(filled: tuple[Store, Series], count:
     assert found.sentence_en == f"Record: no demonstrated edge over the naive forecast in {noun}"
 
 
-def test_forecasts_of_days_already_known_count_for_nothing(filled: tuple[Store, Series]) -> None:
+def test_forecasts_of_days_already_known_count_for_nothing(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     many(store, series, 0.001, made_at=datetime.now(UTC) + timedelta(days=1))
     found = record(store)
@@ -252,7 +252,7 @@ def test_forecasts_of_days_already_known_count_for_nothing(filled: tuple[Store, 
 
 
 def test_days_the_model_was_trained_on_count_for_nothing(
-    filled: tuple[Store, Series], monkeypatch: pytest.MonkeyPatch
+    filled: tuple[Store, BarSeries], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, series = filled
     monkeypatch.setattr(scoring, "model_cutoff", lambda *_: Cutoff(series.dates[40]))
@@ -262,7 +262,7 @@ def test_days_the_model_was_trained_on_count_for_nothing(
     assert (found.forecasts, found.uncounted) == (20, 10)
 
 
-def test_the_naive_forecast_is_not_held_against_itself(filled: tuple[Store, Series]) -> None:
+def test_the_naive_forecast_is_not_held_against_itself(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     many(store, series, None, model="ewma")
     alone = record(store)
@@ -274,7 +274,7 @@ def test_the_naive_forecast_is_not_held_against_itself(filled: tuple[Store, Seri
     assert record(store, code="2317").forecasts == 0
 
 
-def test_scores_of_one_evening_are_one_observation(filled: tuple[Store, Series]) -> None:
+def test_scores_of_one_evening_are_one_observation(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     for seed in range(40):
         freeze(store, series, 30, around(series, 30, 2, 0.001, seed), seed=seed)
@@ -285,7 +285,7 @@ def test_scores_of_one_evening_are_one_observation(filled: tuple[Store, Series])
     assert not found.edge
 
 
-def test_progress_is_told(filled: tuple[Store, Series]) -> None:
+def test_progress_is_told(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     for origin in (30, 31):
         freeze(store, series, origin, around(series, origin, 2, 0.01))

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import WARM_UP, encode
 from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM, compact_line
 from stockllm.forecaster.models.registry import weights_hash
@@ -26,7 +26,7 @@ from stockllm.forecaster.pretraining.batches import Batches, mirrored
 from stockllm.forecaster.pretraining.pretrain import drop_residuals, new_model, pretrain, split_companies
 from stockllm.forecaster.pretraining.recipe import Recipe
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 TINY = Recipe(
     hidden=16,
     layers=1,
@@ -40,15 +40,15 @@ TINY = Recipe(
 
 
 @pytest.fixture(scope="module")
-def market(walk: Walk) -> list[Series]:
+def market(walk: Walk) -> list[BarSeries]:
     return [replace(walk(seed, days=90), code=str(2330 + seed)) for seed in range(4)]
 
 
-def last_day(market: list[Series]) -> date:
+def last_day(market: list[BarSeries]) -> date:
     return market[0].dates[-1]
 
 
-def test_plain_transformers_loads_what_comes_out(market: list[Series], tmp_path: Path) -> None:
+def test_plain_transformers_loads_what_comes_out(market: list[BarSeries], tmp_path: Path) -> None:
     until = last_day(market)
     target = pretrain(market, tmp_path / "new" / "base", TINY, until=until, held_out=["1101"])
     facts = json.loads((target / "training.json").read_text("utf-8"))
@@ -79,7 +79,7 @@ def test_plain_transformers_loads_what_comes_out(market: list[Series], tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stopped_training_goes_on_as_if_it_never_had(market: list[Series], tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on_as_if_it_never_had(market: list[BarSeries], tmp_path: Path) -> None:
     target = tmp_path / "base"
     until = last_day(market)
     recipe = replace(TINY, steps=45)
@@ -106,7 +106,7 @@ def test_a_stopped_training_goes_on_as_if_it_never_had(market: list[Series], tmp
     assert not (tmp_path / "base.checkpoint").exists()
 
 
-def test_it_learns(market: list[Series], tmp_path: Path) -> None:
+def test_it_learns(market: list[BarSeries], tmp_path: Path) -> None:
     """Within 2,000 steps, and mostly within a hundred, the loss has fallen by a tenth."""
     told: list[float] = []
 
@@ -120,7 +120,7 @@ def test_it_learns(market: list[Series], tmp_path: Path) -> None:
         pretrain(market, tmp_path / "base", eager, until=last_day(market), report=watch)
 
 
-def test_nothing_held_out_or_later_is_read(market: list[Series], tmp_path: Path) -> None:
+def test_nothing_held_out_or_later_is_read(market: list[BarSeries], tmp_path: Path) -> None:
     until = last_day(market)
     for later, held_out in ((until - timedelta(days=1), []), (until, ["2331"])):
         with pytest.raises(UsageError, match="or a held-out company"):
@@ -128,7 +128,9 @@ def test_nothing_held_out_or_later_is_read(market: list[Series], tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_long_histories_take_their_share(market: list[Series], walk: Walk, embedded_tokenizer: Any) -> None:
+def test_long_histories_take_their_share(
+    market: list[BarSeries], walk: Walk, embedded_tokenizer: Any
+) -> None:
     recipe = replace(TINY, history_share=0.3)
     old = [replace(walk(9, days=400), code="2330")]
     batches = Batches(market, old, embedded_tokenizer, recipe)
@@ -140,7 +142,7 @@ def test_long_histories_take_their_share(market: list[Series], walk: Walk, embed
     assert {alone._company(30) for _ in range(200)} == set(range(len(market)))
 
 
-def test_a_folder_that_cannot_be_made(market: list[Series], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(market: list[BarSeries], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be made"):
         pretrain(market, tmp_path / "file" / "base", TINY, until=last_day(market))
@@ -164,11 +166,11 @@ def test_companies_are_held_out_by_the_seed_and_some_never() -> None:
 # --- batches -------------------------------------------------------------------------------------
 
 
-def batches(embedded_tokenizer: Any, market: list[Series], **options: Any) -> Batches:
+def batches(embedded_tokenizer: Any, market: list[BarSeries], **options: Any) -> Batches:
     return Batches(market, [], embedded_tokenizer, replace(TINY, **options))
 
 
-def test_compact_batches_hold_windows_of_the_data(embedded_tokenizer: Any, market: list[Series]) -> None:
+def test_compact_batches_hold_windows_of_the_data(embedded_tokenizer: Any, market: list[BarSeries]) -> None:
     supply = batches(embedded_tokenizer, market, reference_share=0.0, mirror_share=0.0)
     days = set()
     for series in market:
@@ -192,7 +194,7 @@ def test_compact_batches_hold_windows_of_the_data(embedded_tokenizer: Any, marke
     assert {future for _, future in sizes} == {1, 5, 20}
 
 
-def test_reference_batches(embedded_tokenizer: Any, market: list[Series]) -> None:
+def test_reference_batches(embedded_tokenizer: Any, market: list[BarSeries]) -> None:
     (row, *_) = batches(embedded_tokenizer, market, reference_share=1.0).batch()
     text = embedded_tokenizer.decode(row)
     assert REFERENCE_SYSTEM in text
@@ -200,7 +202,7 @@ def test_reference_batches(embedded_tokenizer: Any, market: list[Series]) -> Non
 
 
 def test_short_companies_are_served_and_too_short_ones_refused(
-    embedded_tokenizer: Any, market: list[Series]
+    embedded_tokenizer: Any, market: list[BarSeries]
 ) -> None:
     short = [series[:60] for series in market]
     supply = batches(embedded_tokenizer, [*short, market[0][:59]], longest_past=100)

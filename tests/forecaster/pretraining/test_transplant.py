@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import BOUND, WARM_UP, encode
 from stockllm.forecaster.pretraining.batches import Batches
 from stockllm.forecaster.pretraining.recipe import Recipe
 from stockllm.forecaster.pretraining.transplant import LEAD, Factor, Host, ordinals
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 
 
-def market_of(count: int, days: int = 200, sigma: float = 0.0) -> list[Series]:
+def market_of(count: int, days: int = 200, sigma: float = 0.0) -> list[BarSeries]:
     """Stocks that all make the market's moves, and ``sigma`` of their own."""
     rng = np.random.default_rng(5)
     moves = rng.normal(0, 0.01, days)
@@ -31,7 +31,7 @@ def market_of(count: int, days: int = 200, sigma: float = 0.0) -> list[Series]:
         opened = reference * np.exp(moves / 2)
         high, low = np.maximum(opened, close), np.minimum(opened, close)
         volume = np.full(days, 1e6)
-        made.append(Series(str(2000 + number), _dates(days), opened, high, low, close, volume, reference))
+        made.append(BarSeries(str(2000 + number), _dates(days), opened, high, low, close, volume, reference))
     return made
 
 

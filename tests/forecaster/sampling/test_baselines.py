@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import DECAY, encode
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.sampling.baselines import ewma_walk
@@ -20,10 +20,10 @@ from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 
 
-def window(series: Series, horizon: int = 5) -> Window:
+def window(series: BarSeries, horizon: int = 5) -> Window:
     dates = default_calendar().next_sessions(series.dates[-1], horizon)
     return open_window(series, resolve("2330"), 20, dates)
 

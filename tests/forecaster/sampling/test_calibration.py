@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation.calibrate import Trial, calibrate, fit
@@ -42,12 +42,12 @@ from stockllm.market.companies import resolve
 FITTED = Calibration((1.1, 1.2), 0.25, date(2025, 10, 1), date(2025, 12, 31), 1000, "abc")
 
 
-def window_of(series: Series, horizon: int = 20) -> Any:
+def window_of(series: BarSeries, horizon: int = 20) -> Any:
     dates = default_calendar().next_sessions(series.dates[-1], horizon)
     return open_window(series, resolve("2330"), 20, dates)
 
 
-def walked(series: Series, paths: int = 40, horizon: int = 20) -> tuple[Paths, int]:
+def walked(series: BarSeries, paths: int = 40, horizon: int = 20) -> tuple[Paths, int]:
     (drawn,) = ewma_walk([window_of(series, horizon)], paths=paths, seed=1)
     return drawn, round(float(series.close[-1]) * 100)
 
@@ -58,7 +58,7 @@ def walked(series: Series, paths: int = 40, horizon: int = 20) -> tuple[Paths, i
     widths=st.lists(st.floats(0.1, 10.0), min_size=1, max_size=6),
 )
 def test_widened_paths_are_candles_that_can_trade(
-    walk: Callable[..., Series], seed: int, start: float, widths: list[float]
+    walk: Callable[..., BarSeries], seed: int, start: float, widths: list[float]
 ) -> None:
     drawn, close = walked(walk(seed, start=start), paths=8, horizon=5)
     made = widened(drawn, close, widths)
@@ -66,7 +66,7 @@ def test_widened_paths_are_candles_that_can_trade(
     assert (made.volumes == drawn.volumes).all()
 
 
-def test_moves_are_as_wide_as_asked(walk: Callable[..., Series]) -> None:
+def test_moves_are_as_wide_as_asked(walk: Callable[..., BarSeries]) -> None:
     drawn, close = walked(walk(3, wild=False, start=900.0), paths=400)
     assert widened(drawn, close, (1.0, 1.0)) is drawn
     own = np.log(drawn.prices[..., 3] / np.column_stack([np.full(400, close), drawn.prices[:, :-1, 3]]))
@@ -119,7 +119,7 @@ def base(tiny_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_calibrated_llama(base: Path, walk: Callable[..., Series]) -> None:
+def test_a_calibrated_llama(base: Path, walk: Callable[..., BarSeries]) -> None:
     ref = ModelRef("base", base)
     window = window_of(walk(5), horizon=3)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.codec import encode
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluation.evaluate import failures
@@ -22,18 +22,18 @@ from stockllm.forecaster.sampling.sample import Paths
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 WALKS: dict[str, Callable[..., list[Paths]]] = {"ewma": ewma_walk} | {
     name: sample for name, (_, sample) in CLASSICAL.items()
 }
 
 
-def window(series: Series, horizon: int = 5) -> Window:
+def window(series: BarSeries, horizon: int = 5) -> Window:
     dates = default_calendar().next_sessions(series.dates[-1], horizon)
     return open_window(series, Company.bare("2330"), 20, dates)
 
 
-def returns(series: Series, name: str, horizon: int, paths: int = 4000) -> Any:
+def returns(series: BarSeries, name: str, horizon: int, paths: int = 4000) -> Any:
     """Log returns since the last close, shape (paths, horizon)."""
     (drawn,) = WALKS[name]([window(series, horizon)], paths=paths, seed=1)
     return np.log(drawn.prices[:, :, 3] / round(series.close[-1] * 100))
@@ -125,7 +125,7 @@ def test_an_ex_date_is_no_loss(walk: Walk) -> None:
     series = walk(10, 60, wild=False)
     # From day 30 on everything trades at half, with a reference that says so.
     half = np.where(np.arange(60) >= 30, 0.5, 1.0)
-    split = Series(
+    split = BarSeries(
         series.code, series.dates, *(c * half for c in (series.open, series.high, series.low, series.close)),
         series.volume, series.reference * half,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stockllm.data.errors import NotEnoughHistory
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.forecaster.sampling import neural
@@ -19,21 +19,21 @@ from stockllm.forecaster.sampling.neural import AHEAD, LOOK_BACK, Examples, Neur
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 KINDS = ("lstm", "cnn")
 
 
 @pytest.fixture(scope="module")
-def market(walk: Walk) -> list[Series]:
+def market(walk: Walk) -> list[BarSeries]:
     return [replace(walk(seed, 150), code=code) for seed, code in enumerate(("2317", "2330", "2412"))]
 
 
-def window(series: Series, horizon: int) -> Window:
+def window(series: BarSeries, horizon: int) -> Window:
     dates = default_calendar().next_sessions(series.dates[-1], horizon)
     return open_window(series, Company.bare(series.code), 20, dates)
 
 
-def poisoned(series: Series, after: int) -> Series:
+def poisoned(series: BarSeries, after: int) -> BarSeries:
     """The series with other highs, closes and volumes on every day past number ``after``."""
     factor = np.where(np.arange(len(series)) > after, 1.05, 1.0)
     return replace(
@@ -41,7 +41,7 @@ def poisoned(series: Series, after: int) -> Series:
     )
 
 
-def test_it_is_taught_nothing_after_the_given_day(market: list[Series]) -> None:
+def test_it_is_taught_nothing_after_the_given_day(market: list[BarSeries]) -> None:
     until = market[0].dates[119]
     clean = NeuralSampler.on("cnn", market, until)
     assert NeuralSampler.on("cnn", [poisoned(s, 119) for s in market], until).hash == clean.hash
@@ -51,7 +51,7 @@ def test_it_is_taught_nothing_after_the_given_day(market: list[Series]) -> None:
     assert clean.examples.days.max() == until.toordinal()
 
 
-def test_examples_are_the_days_they_say(market: list[Series]) -> None:
+def test_examples_are_the_days_they_say(market: list[BarSeries]) -> None:
     series = market[0]
     examples = gather([series] * 3, series.dates[-1])
     first = 21  # the first origin past the warm-up
@@ -63,7 +63,7 @@ def test_examples_are_the_days_they_say(market: list[Series]) -> None:
     assert examples.days[0].tolist() == days
 
 
-def test_validation_days_come_after_every_day_learnt_from(market: list[Series]) -> None:
+def test_validation_days_come_after_every_day_learnt_from(market: list[BarSeries]) -> None:
     examples = gather(market, market[0].dates[-1])
     learn, check = neural._split(examples)
     assert len(learn) >= neural.BATCH / 2
@@ -107,7 +107,7 @@ def test_training_is_repeatable_and_leaves_torch_as_it_was(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_paths_are_valid_seeded_and_as_long_as_asked(
-    market: list[Series], kind: str, monkeypatch: pytest.MonkeyPatch
+    market: list[BarSeries], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neural, "STEPS", 40)
     monkeypatch.setattr(neural, "_networks", {})
@@ -131,7 +131,7 @@ def test_paths_are_valid_seeded_and_as_long_as_asked(
     ).all()
 
 
-def test_too_little_to_learn_from(market: list[Series]) -> None:
+def test_too_little_to_learn_from(market: list[BarSeries]) -> None:
     with pytest.raises(NotEnoughHistory, match="there are 0 up to 2024-01-01"):
         gather(market, market[0].dates[0].replace(year=2024, day=1))
     with pytest.raises(NotEnoughHistory, match="needs 200 windows"):
@@ -139,7 +139,7 @@ def test_too_little_to_learn_from(market: list[Series]) -> None:
 
 
 def test_of_a_large_market_a_fixed_part_is_drawn(
-    market: list[Series], monkeypatch: pytest.MonkeyPatch
+    market: list[BarSeries], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neural, "MOST_WINDOWS", 250)
     examples = gather(market, market[0].dates[-1])

@@ -16,7 +16,7 @@ from standin.openai_api import OpenAIStandIn
 
 from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
-from stockllm.data.records import Series
+from stockllm.data.records import BarSeries
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluation.evaluate import failures
@@ -48,7 +48,7 @@ def server() -> Iterator[OpenAIStandIn]:
 
 
 @pytest.fixture
-def window(walk: Callable[..., Series]) -> Window:
+def window(walk: Callable[..., BarSeries]) -> Window:
     series = walk(4, 60)
     return open_window(series, resolve("2330"), 30, default_calendar().next_sessions(series.dates[-1], 3))
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import PromptStyle, Series
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.sampling import sample as sampling
 from stockllm.forecaster.sampling.sample import draw, prompt_ids, sample
@@ -21,7 +21,7 @@ from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import resolve
 from stockllm.market.ticks import limits, tick
 
-Walk = Callable[..., Series]
+Walk = Callable[..., BarSeries]
 STYLES: list[PromptStyle] = ["compact", "reference"]
 
 

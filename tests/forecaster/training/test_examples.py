@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import Article, Series
+from stockllm.data.records import Article, BarSeries
 from stockllm.forecaster.encoding.prompts import Example
 from stockllm.forecaster.encoding.windows import Task, Window
 from stockllm.forecaster.training import examples
@@ -24,10 +24,10 @@ from stockllm.market.companies import resolve
 TASKS = (Task(1, 1), Task(20, 5))
 
 
-def series(code: str, n: int) -> Series:
+def series(code: str, n: int) -> BarSeries:
     dates = tuple(date(2025, 1, 1) + timedelta(days=i) for i in range(n))
     close = np.linspace(100, 120, n)
-    return Series(code, dates, close, close + 1, close - 1, close, np.full(n, 1e6), close)
+    return BarSeries(code, dates, close, close + 1, close - 1, close, np.full(n, 1e6), close)
 
 
 SOURCES = [(series(code, 60), resolve(code)) for code in ("2330", "2317")]

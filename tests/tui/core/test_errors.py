@@ -20,8 +20,8 @@ from textual.widgets import Input, Static
 from stockllm.data import database
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.exchange import LIVE, Exchange
-from stockllm.trading.rules import Rules
+from stockllm.trading.exchange.exchange import LIVE, Exchange
+from stockllm.trading.exchange.rules import Rules
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.jobs import Job
 from stockllm.tui.core.text_screen import TextScreen

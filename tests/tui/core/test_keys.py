@@ -24,8 +24,9 @@ from textual.widgets import Input, Static
 import stockllm.tui
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.accounts import new_account, open_new
-from stockllm.trading.exchange import LIVE
+from stockllm.trading.exchange.accounts import open_new
+from stockllm.trading.exchange.exchange import LIVE
+from stockllm.trading.exchange.opening import new_account
 from stockllm.tui.app import StockApp
 from stockllm.tui.core.ask import AskScreen, ConfirmScreen
 from stockllm.tui.core.help import HelpScreen

@@ -11,8 +11,8 @@ from textual.widgets import Input
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.exchange import LIVE, Exchange
-from stockllm.trading.rules import Rules
+from stockllm.trading.exchange.exchange import LIVE, Exchange
+from stockllm.trading.exchange.rules import Rules
 from stockllm.tui.app import StockApp
 from stockllm.tui.ledger.screen import LedgerScreen
 from stockllm.tui.portfolio.ticket import TicketScreen

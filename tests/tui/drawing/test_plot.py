@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.tui.drawing import plot
 from stockllm.tui.drawing.plot import SPACINGS, ConePoint, Ohlcv
 
@@ -117,7 +117,7 @@ def test_flat_and_absent_prices_still_have_a_scale() -> None:
     assert plot.scale([], 10).high > plot.scale([], 10).low
 
 
-def test_averages_are_those_of_the_whole_history_not_of_the_view(series: Series) -> None:
+def test_averages_are_those_of_the_whole_history_not_of_the_view(series: BarSeries) -> None:
     shown = plot.picture(series, None, 10)
     assert len(shown.bars) == 10
     for length in plot.AVERAGES:
@@ -127,14 +127,14 @@ def test_averages_are_those_of_the_whole_history_not_of_the_view(series: Series)
             assert values[-back] == pytest.approx(float(series.close[end - length : end].mean()))
 
 
-def test_an_average_begins_where_it_has_all_its_days(series: Series) -> None:
+def test_an_average_begins_where_it_has_all_its_days(series: BarSeries) -> None:
     shown = plot.picture(series[:70], None, 70)
     assert shown.averages[60][:59] == (None,) * 59
     assert shown.averages[60][59] == pytest.approx(float(series.close[:60].mean()))
 
 
 def test_the_cone_begins_at_the_last_close_and_ends_at_the_last_day(
-    series: Series, forecast: PathForecast
+    series: BarSeries, forecast: PathForecast
 ) -> None:
     shown = plot.picture(series, forecast, 30)
     assert shown.future == 5
@@ -146,7 +146,9 @@ def test_the_cone_begins_at_the_last_close_and_ends_at_the_last_day(
     assert all(low <= level <= high for point in shown.cone for level in point.levels)
 
 
-def test_a_forecast_that_days_have_overtaken_lies_over_them(series: Series, forecast: PathForecast) -> None:
+def test_a_forecast_that_days_have_overtaken_lies_over_them(
+    series: BarSeries, forecast: PathForecast
+) -> None:
     """Two of its days have come: the cone covers them, candles are drawn only for the three to come."""
     moved = [day - timedelta(days=7) for day in forecast.dates]
     assert sum(day <= series.dates[-1] for day in moved) > 0
@@ -161,7 +163,7 @@ def test_a_forecast_that_days_have_overtaken_lies_over_them(series: Series, fore
 
 
 def test_a_forecast_from_before_the_view_has_no_beginning_in_it(
-    series: Series, forecast: PathForecast
+    series: BarSeries, forecast: PathForecast
 ) -> None:
     older = PathForecast(
         **{name: getattr(forecast, name) for name in forecast.__slots__} | {"as_of": date(2020, 1, 2)}

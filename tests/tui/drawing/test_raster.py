@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from stockllm.data.records import PathForecast, Series
+from stockllm.data.records import BarSeries, PathForecast
 from stockllm.tui.drawing import candles
 from stockllm.tui.drawing.axis import date_labels
 from stockllm.tui.drawing.canvas import Canvas, Dots
@@ -103,7 +103,7 @@ def test_writing_over_half_a_wide_character_keeps_the_width(writes: list[tuple[i
     simulated=st.booleans(),
 )
 def test_any_size_is_drawn_whole(
-    series: Series,
+    series: BarSeries,
     forecast: PathForecast,
     long_forecast: PathForecast,
     width: int,
@@ -119,7 +119,7 @@ def test_any_size_is_drawn_whole(
     whole(draw(part, shown, width, height, language, spacing, simulated))  # type: ignore[arg-type]
 
 
-def test_the_forecast_stands_right_of_the_divider(series: Series, forecast: PathForecast) -> None:
+def test_the_forecast_stands_right_of_the_divider(series: BarSeries, forecast: PathForecast) -> None:
     canvas = draw(series, forecast, 120, 30, "zh")
     dividers = {row.index("┊") for row in canvas.glyphs if "┊" in row}
     assert len(dividers) == 1
@@ -132,7 +132,7 @@ def test_the_forecast_stands_right_of_the_divider(series: Series, forecast: Path
     assert "預測" in canvas.plain().split("\n")[0]
 
 
-def test_both_bands_are_shaded_the_narrow_one_inside(series: Series, forecast: PathForecast) -> None:
+def test_both_bands_are_shaded_the_narrow_one_inside(series: BarSeries, forecast: PathForecast) -> None:
     canvas = draw(series, forecast, 160, 45, "zh")
     for x in range(120, 150):
         column = [canvas.grounds[row][x] for row in range(canvas.height)]
@@ -143,13 +143,13 @@ def test_both_bands_are_shaded_the_narrow_one_inside(series: Series, forecast: P
     assert {"cone80", "cone50"} <= {ground for row in canvas.grounds for ground in row}
 
 
-def test_simulated_is_stamped_on_the_chart(series: Series, forecast: PathForecast) -> None:
+def test_simulated_is_stamped_on_the_chart(series: BarSeries, forecast: PathForecast) -> None:
     for width in (40, 53, 80, 160):
         assert "SIMULATED" in draw(series, forecast, width, 20, "zh", None, True).plain()
         assert "SIMULATED" not in draw(series, forecast, width, 20, "zh", None, False).plain()
 
 
-def test_the_last_price_is_tagged_at_the_axis(series: Series) -> None:
+def test_the_last_price_is_tagged_at_the_axis(series: BarSeries) -> None:
     canvas = draw(series, None, 100, 30, "en")
     tags = [
         row
@@ -160,7 +160,7 @@ def test_the_last_price_is_tagged_at_the_axis(series: Series) -> None:
     assert f"{series.close[-1]:,.0f}" in "".join(canvas.glyphs[tags[0]])
 
 
-def test_nearer_shows_fewer_days(series: Series) -> None:
+def test_nearer_shows_fewer_days(series: BarSeries) -> None:
     texts = [draw(series, None, 100, 30, "en", spacing).plain() for spacing in (1, 3, 9)]
     counts = [int(text.split(" days")[0].split()[-1]) for text in texts]
     assert counts == sorted(counts, reverse=True)
@@ -170,7 +170,7 @@ def test_nearer_shows_fewer_days(series: Series) -> None:
     assert found.columns.spacing in SPACINGS
 
 
-def test_volume_appears_once_there_is_room(series: Series) -> None:
+def test_volume_appears_once_there_is_room(series: BarSeries) -> None:
     def ground_inks(height: int) -> set[str]:
         canvas = draw(series, None, 80, height, "zh")
         return {ink for row in canvas.inks for ink in row}
@@ -181,7 +181,7 @@ def test_volume_appears_once_there_is_room(series: Series) -> None:
 
 def test_a_company_with_a_single_day_is_drawn() -> None:
     one = np.array([100.0])
-    canvas = draw(Series("1", (date(2026, 3, 31),), one, one, one, one, one, one), None, 60, 20)
+    canvas = draw(BarSeries("1", (date(2026, 3, 31),), one, one, one, one, one, one), None, 60, 20)
     whole(canvas)
     assert "╺━╸" in canvas.plain() or "━" in canvas.plain()
 

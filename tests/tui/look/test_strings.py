@@ -16,7 +16,7 @@ from stockllm.tui.portfolio.screen import PortfolioScreen
 from stockllm.tui.system.screen import SystemScreen
 from stockllm.tui.training.screen import TrainingScreen
 
-TUI = Path(strings.__file__).parent
+TUI = Path(strings.__file__).parents[1]
 
 
 def test_both_languages_have_every_text_and_the_same_figures() -> None:

@@ -14,7 +14,7 @@ from looking import WIDE, chart_text, long_and_old, market, shown, table_text, t
 from textual.pilot import Pilot
 
 from stockllm.data.paths import Home
-from stockllm.data.records import Article, Bar, PathForecast, Series
+from stockllm.data.records import Article, Bar, BarSeries, PathForecast
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.tui.app import StockApp
@@ -32,7 +32,7 @@ Settle = Callable[[Pilot[None]], Awaitable[None]]
 MakeApp = Callable[..., StockApp]
 
 
-def test_periods_keep_every_open_high_low_close_and_share(series: Series) -> None:
+def test_periods_keep_every_open_high_low_close_and_share(series: BarSeries) -> None:
     for period in ("week", "month", "quarter"):
         made = resample(series, period)  # type: ignore[arg-type]
         assert made.volume.sum() == series.volume.sum()
@@ -52,7 +52,7 @@ def test_periods_keep_every_open_high_low_close_and_share(series: Series) -> Non
 
 
 async def test_spans_and_periods_show_what_they_say(
-    home: Home, make_app: MakeApp, settle: Settle, series: Series
+    home: Home, make_app: MakeApp, settle: Settle, series: BarSeries
 ) -> None:
     app = make_app(home)
     async with app.run_test(size=WIDE) as pilot:

@@ -10,11 +10,11 @@ from textual.pilot import Pilot
 
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
-from stockllm.data.scores import Score
 from stockllm.data.store import Store
+from stockllm.data.stores.scores import Score
 from stockllm.forecaster.evaluation.scoring import record
 from stockllm.tui.app import StockApp
-from stockllm.tui.market import board
+from stockllm.tui.core import record as records
 from stockllm.tui.market.board import load_detail
 from stockllm.tui.market.forecast_line import ForecastLine
 
@@ -87,9 +87,9 @@ def test_scores_are_read_again_only_when_there_are_new_ones(home: Home, forecast
         score(store, forecast, "one")
     first = load_detail(home, "2330").record
     assert first is not None
-    reads = board._sentences.cache_info().misses
+    reads = records._sentences.cache_info().misses
     assert load_detail(home, "2330").record is first
-    assert board._sentences.cache_info().misses == reads
+    assert records._sentences.cache_info().misses == reads
     with Store.open(home) as store:
         score(store, forecast, "two")
     assert load_detail(home, "2330").record != first

@@ -12,8 +12,9 @@ from textual.widgets import Input, Static
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.accounts import new_account, open_new
-from stockllm.trading.exchange import LIVE, Exchange
+from stockllm.trading.exchange.accounts import open_new
+from stockllm.trading.exchange.exchange import LIVE, Exchange
+from stockllm.trading.exchange.opening import new_account
 from stockllm.tui.app import StockApp
 from stockllm.tui.look.text import Language
 from stockllm.tui.portfolio.account import AccountScreen

@@ -16,10 +16,10 @@ from textual.widgets import Static
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading import ncku
-from stockllm.trading.access import hash_password
-from stockllm.trading.exchange import Exchange
-from stockllm.trading.rules import Order
+from stockllm.trading.brokers import ncku
+from stockllm.trading.exchange.access import hash_password
+from stockllm.trading.exchange.exchange import Exchange
+from stockllm.trading.exchange.rules import Order
 from stockllm.tui.app import StockApp
 from stockllm.tui.portfolio.screen import PortfolioScreen
 

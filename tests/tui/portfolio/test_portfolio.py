@@ -13,9 +13,9 @@ from textual.widgets import Input, Static
 from stockllm.data.errors import BrokerError
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
-from stockllm.trading.exchange import LIVE, Exchange
-from stockllm.trading.history import held_instead, history
-from stockllm.trading.rules import Rules
+from stockllm.trading.exchange.exchange import LIVE, Exchange
+from stockllm.trading.exchange.rules import Rules
+from stockllm.trading.live.history import held_instead, history
 from stockllm.tui.app import StockApp
 from stockllm.tui.portfolio import reading as portfolio_core
 from stockllm.tui.portfolio.messages import TicketChecked
