@@ -237,7 +237,7 @@ class Compact2Grammar:
         self.volumes = np.zeros((rows, horizon), dtype=np.int64)
         self.longest = len(words[0]) + 6 * horizon
         self.opened = np.zeros(rows, dtype=np.int64) if opened is None else opened
-        self._day, self._slot = 0, 0
+        self._day, self._slot, self._lowest = 0, 0, 0
         self._steps = np.zeros((rows, 4), dtype=np.int64)
         self._all = np.arange(rows)
         self._next = np.concatenate((tokens.opening[words[:, :1]], tokens.inner[words[:, 1:]]), axis=1)
@@ -276,24 +276,26 @@ class Compact2Grammar:
             return np.zeros_like(low), np.minimum(np.minimum(opened, close) - low, BOUND)
         return np.zeros_like(low), np.full_like(low, VOLUME_BUCKETS - 1)
 
-    def span(self) -> tuple[int, int, int]:
-        """(first token id, first value, number of values) of the run that is chosen from."""
-        if self._slot < 2:
-            return self._first, -BOUND, 2 * BOUND + 1
-        return (self._first, 0, BOUND + 1) if self._slot < 4 else (self._first, 0, VOLUME_BUCKETS)
+    def span(self) -> tuple[int, Ints, Ints]:
+        """What may be chosen: the token id of ``low.min()``, and the bounds ``low`` and ``high`` of each row.
+
+        No row may choose a value outside ``low.min()`` to ``high.max()``, which are few of all numbers.
+        """
+        low, high = self.bounds()
+        self._lowest = int(low.min())
+        return self._first + self._lowest + (BOUND if self._slot < 2 else 0), low, high
 
     def offer(self) -> Offer:
-        first, lowest, many = self.span()
-        low, high = self.bounds()
-        values = lowest + np.arange(many)
+        first, low, high = self.span()
+        values = np.arange(self._lowest, int(high.max()) + 1)
         mask = (values >= low[:, None]) & (values <= high[:, None])
-        return Offer(self._all, first + np.arange(many), mask)
+        return Offer(self._all, first + values - self._lowest, mask)
 
     def take(self, chosen: Ints) -> None:
-        first, lowest, _ = self.span()
-        self._next = (first + chosen)[:, None]
+        value = self._lowest + chosen
+        self._next = (self._first + value + (BOUND if self._slot < 2 else 0))[:, None]
         if self._slot < 4:
-            self._steps[:, self._slot] = lowest + chosen
+            self._steps[:, self._slot] = value
             self._slot += 1
             return
         day = self._day

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ from stockllm.forecaster.outlook.network import NEW_YORK as NEW_YORK_ALONE
 from stockllm.forecaster.outlook.network import NIGHT as NIGHT_ALONE
 from stockllm.forecaster.outlook.panel import Panel
 from stockllm.forecaster.outlook.world import NEW_YORK, NIGHT, Answers, World, answers
+
+if TYPE_CHECKING:
+    from stockllm.forecaster.encoding.windows import Window
 
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -121,35 +125,44 @@ class Outlook:
         return placed(network.quantiles(given))
 
     def words(
-        self, network: Network | None, code: str, past: Ints, ahead: int | None, *, shown: int = BOTH
-    ) -> Words:
-        """The words of a window of one stock.
+        self, network: Network | None, windows: Sequence[Window], *, shown: int = BOTH
+    ) -> list[Words]:
+        """The words of some windows.
 
-        :param past: ordinals of its past days.
-        :param ahead: ordinal of the first day ahead; None where the last past day has no successor here.
-        :param shown: which sources of the day ahead are shown: EVENING, BOTH and so on.
-        :raises KeyError: a stock that is not in the panel.
+        :param network: says place and width; None leaves them unknown.
+        :param shown: which sources of each window's first day ahead are shown: EVENING, BOTH and so on.
+            Of past days all is shown.
         """
-        column = self.panel.column(code)
-        days = self.world.days
-        wanted = past if ahead is None else np.append(past, ahead)
-        rows = np.searchsorted(days, wanted)
-        known = (rows < len(days)) & (rows > 0)
-        known[known] &= days[rows[known]] == wanted[known]
-        lines = np.full((len(past) + 1, WORDS), -1)
-        heads = np.full(2 * len(HEADS), -1)
-        at = np.flatnonzero(known)
-        if not len(at):
-            return Words(lines, heads)
-        chosen, of = rows[at], np.full(len(at), column)
-        is_ahead = at == len(past)
-        table, ends = self.letters(network, chosen[~is_ahead], of[~is_ahead], BOTH)
-        lines[at[~is_ahead]] = table
-        if is_ahead.any():
-            table, ends = self.letters(network, chosen[is_ahead], of[is_ahead], shown)
-            lines[at[is_ahead]] = table
-            heads = ends[0]
-        return Words(lines, heads)
+        at: dict[str, list[int]] = {}
+        for i, window in enumerate(windows):
+            at.setdefault(window.code, []).append(i)
+        found: dict[int, Words] = {}
+        for code, places in at.items():
+            if code not in self.panel.codes:
+                found |= {i: Words.unknown(windows[i].past) for i in places}
+                continue
+            column = self.panel.column(code)
+            days = [[day.toordinal() for day in windows[i].days[: windows[i].past + 1]] for i in places]
+            wanted = np.unique(np.concatenate(days))
+            lines, _ = self._on(network, wanted, column, BOTH)
+            firsts = np.array([day[-1] for day in days])
+            ahead, heads = self._on(network, firsts, column, shown)
+            for k, i in enumerate(places):
+                mine = lines[np.searchsorted(wanted, days[k])]
+                mine[-1] = ahead[k]
+                found[i] = Words(mine, heads[k])
+        return [found[i] for i in range(len(windows))]
+
+    def _on(self, network: Network | None, wanted: Ints, column: int, shown: int) -> tuple[Ints, Ints]:
+        """`letters` of one stock on some days (ordinals); unknown on days that are no sessions here."""
+        lines = np.full((len(wanted), WORDS), -1)
+        heads = np.full((len(wanted), 2 * len(HEADS)), -1)
+        rows = np.searchsorted(self.world.days, wanted)
+        here = (rows > 0) & (rows < len(self.world.days))
+        here[here] = self.world.days[rows[here]] == wanted[here]
+        of = np.full(int(here.sum()), column)
+        lines[here], heads[here] = self.letters(network, rows[here], of, shown)
+        return lines, heads
 
     def letters(self, network: Network | None, rows: Ints, columns: Ints, shown: int) -> tuple[Ints, Ints]:
         """Letters before some sessions: (n, WORDS), and those of the head, (n, 4)."""

@@ -32,16 +32,19 @@ from stockllm.forecaster.encoding.prompts import (
 )
 from stockllm.forecaster.encoding.reference import Origin, reference_grammar
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.encoding.words import Words
+from stockllm.forecaster.encoding.words import WORDS, Words
 
 if TYPE_CHECKING:
     import torch
 
     from stockllm.forecaster.models.llama import SharedPrompts
+    from stockllm.forecaster.models.lockstep import Lockstep, Plain
 
 #: Paths decoded together; more gains nothing on a CPU.
 ROWS = 1024
 ROWS_CUDA = 8192
+#: Paths in step take less each: more of them share the cost of a step.
+LOCKSTEP_ROWS = 4096
 #: Bytes that the paths' own keys and values may take.
 CACHE = 1 << 29
 CACHE_CUDA = 4 << 30
@@ -81,11 +84,18 @@ def sample(
     many windows are done.
     """
     from stockllm.forecaster.models.llama import SharedPrompts
+    from stockllm.forecaster.models.lockstep import Lockstep
 
     if not windows:
         return []
     prompts = [prompt_ids(tokenizer, window, prompt, fields, version) for window in windows]
-    rows = _rows(model, TOKENS_A_DAY[prompt] * len(windows[0].future_dates))
+    room = TOKENS_A_DAY[prompt] * len(windows[0].future_dates)
+    swift = _lockstep(model, tokenizer, prompts, prompt, version)
+    if swift is not None:
+        room = 6 * len(windows[0].future_dates) + WORDS
+    rows = _rows(model, room)
+    if swift is not None:
+        rows = min(LOCKSTEP_ROWS, max(rows, CACHE // _slot(model) // room))
     width = min(paths, rows)
     together = max(1, rows // width)
     done: list[Paths] = []
@@ -96,6 +106,13 @@ def sample(
             part = min(width, paths - first)
             grammar = grammar_for(tokenizer, batch, part, prompt, fields, version)
             _fits(model, prompts[start : start + together], grammar.longest)
+            if swift is not None and isinstance(grammar, Compact2Grammar):
+                steps = Lockstep(swift, prompts[start : start + together], part, grammar.longest)
+                draws = [window_rng(w, seed).random((5 * grammar.horizon, paths)) for w in batch]
+                uniforms = np.hstack([d[:, first : first + part] for d in draws])
+                _decode_in_step(steps, grammar, uniforms, temperature)
+                parts.append((np.split(grammar.prices, len(batch)), np.split(grammar.volumes, len(batch))))
+                continue
             decoder = SharedPrompts(model, prompts[start : start + together], part, grammar.longest)
             draws = [window_rng(w, seed).random((grammar.longest, paths)) for w in batch]
             _decode(decoder, grammar, np.hstack([d[:, first : first + part] for d in draws]), temperature)
@@ -106,6 +123,47 @@ def sample(
         ]
         progress(len(done))
     return done
+
+
+def _lockstep(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], prompt: PromptStyle, version: CompactVersion
+) -> Plain | None:
+    """The model as `Lockstep` takes it; None where its paths do not stay in step."""
+    if prompt != "compact" or version != 2 or Compact2Tokens.of(tokenizer) is None:
+        return None
+    if len(set(map(len, prompts))) != 1:
+        return None
+    from stockllm.forecaster.models.lockstep import plain
+
+    return plain(model, model.config.max_position_embeddings)
+
+
+def _decode_in_step(
+    decoder: Lockstep, grammar: Compact2Grammar, uniforms: NDArray[np.float64], temperature: float
+) -> None:
+    """Choose a token for every row at once until the grammar is satisfied; as `_decode` does."""
+    import torch
+
+    points = torch.from_numpy(uniforms.astype(np.float32))
+    choice = 0
+    while not grammar.done:
+        feed = grammar.feed()
+        if feed is not None:
+            decoder.advance(torch.from_numpy(feed.tokens))
+        first, low, high = grammar.span()
+        lowest, many = int(low.min()), int(high.max()) - int(low.min()) + 1
+        logits = decoder.logits(first, many) / temperature
+        values = torch.arange(lowest, lowest + many)
+        least, most = torch.from_numpy(low)[:, None], torch.from_numpy(high)[:, None]
+        if int(low.max()) > lowest or int(high.min()) < lowest + many - 1:
+            logits.masked_fill_((values < least) | (values > most), float("-inf"))
+        shares = torch.softmax(logits, dim=-1).cumsum(dim=-1)
+        # Rounding can leave the total a hair off 1, and a point must not fall behind the last choice.
+        point = points[choice, :, None] * shares[:, -1:] * (1 - 1e-6)
+        chosen = torch.searchsorted(shares, point, right=True)
+        chosen = torch.minimum(torch.maximum(chosen, least - lowest), most - lowest)
+        grammar.take(chosen[:, 0].numpy())
+        choice += 1
 
 
 def _fits(model: Any, prompts: Sequence[Sequence[int]], answer: int) -> None:
@@ -124,11 +182,17 @@ def _fits(model: Any, prompts: Sequence[Sequence[int]], answer: int) -> None:
         )
 
 
+def _slot(model: Any) -> int:
+    """Bytes that the keys and values of one token take."""
+    config = model.config
+    head_dim = model.model.layers[0].self_attn.head_dim
+    found: int = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * model.dtype.itemsize
+    return found
+
+
 def _rows(model: Any, tokens: int) -> int:
     """How many paths of so many tokens are decoded together."""
-    config, cuda = model.config, model.device.type == "cuda"
-    head_dim = model.model.layers[0].self_attn.head_dim
-    slot = 2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * model.dtype.itemsize
+    cuda, slot = model.device.type == "cuda", _slot(model)
     most, cache = (ROWS_CUDA, CACHE_CUDA) if cuda else (ROWS, CACHE)
     return int(max(1, min(most, cache // (slot * tokens))))
 
