@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import UsageError
+from stockllm.market.moments import MOMENTS, Moment
 
 if TYPE_CHECKING:
     from stockllm.data.records import PromptStyle
@@ -31,6 +32,17 @@ def style(text: str) -> PromptStyle:
     raise UsageError(
         f"There is no prompt style '{text}': choose compact or reference.",
         zh=f"沒有名為 '{text}' 的提示格式：請選 compact 或 reference。",
+    )
+
+
+def moment(text: str) -> Moment:
+    """A moment by its name; UsageError for anything else."""
+    for known in MOMENTS:
+        if text == known:
+            return known
+    raise UsageError(
+        f"There is no moment '{text}': choose evening, morning or open.",
+        zh=f"沒有名為 '{text}' 的時刻：請選 evening、morning 或 open。",
     )
 
 

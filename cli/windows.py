@@ -25,7 +25,7 @@ def chosen(store: Store, given: Sequence[str], models: Sequence[str]) -> tuple[s
     found: dict[str, None] = {}
     for query in queries:
         if query == "all":
-            found |= dict.fromkeys(store.bars.codes())
+            found |= dict.fromkeys(store.codes_with_prices())
         elif query == "listed":
             found |= dict.fromkeys(_listed(store))
         elif query == "held-out":
@@ -37,7 +37,7 @@ def chosen(store: Store, given: Sequence[str], models: Sequence[str]) -> tuple[s
 
 def _listed(store: Store) -> list[str]:
     listed = {company.code for company in store.companies()}
-    codes = [code for code in store.bars.codes() if code in listed]
+    codes = [code for code in store.codes_with_prices() if code in listed]
     if not codes:
         raise NotEnoughHistory(
             "The store holds no prices of the listed companies: bring some in with 'stockllm import PATH'.",
@@ -51,7 +51,7 @@ def _held_out(store: Store, models: Sequence[str]) -> list[str]:
     from stockllm.forecaster.sampling.cutoffs import held_out
 
     lists = [set(held_out(resolve_model(name, store.home))) for name in models]
-    held = set(store.bars.codes()).intersection(*filter(None, lists)) if any(lists) else set()
+    held = set(store.codes_with_prices()).intersection(*filter(None, lists)) if any(lists) else set()
     if not held:
         raise NotEnoughHistory(
             "None of the companies held out of these models' training has prices here: "

@@ -179,13 +179,21 @@ class Store:
                 for table in TABLES
             )
 
-    def long_series(self, code: str, end: date | None = None) -> BarSeries:
+    def codes_with_prices(self) -> list[str]:
+        """The codes that have traded bars or adjusted candles, ascending."""
+        return sorted({*self.bars.codes(), *self.adjusted.codes()})
+
+    def market_days(self) -> list[date]:
+        """The days on which any company traded or has an adjusted candle, ascending."""
+        return sorted({*self.bars.traded(), *self.adjusted.days()})
+
+    def long_series(self, code: str, end: date | None = None, since: date | None = None) -> BarSeries:
         """The traded bars of ``code`` up to and including ``end``, preceded by its adjusted candles.
 
         The adjusted days before the first traded bar are scaled so that the move into it is right.
-        Where nothing was traded, the adjusted candles are all there is.
+        Where nothing was traded, the adjusted candles are all there is. Days before ``since`` are left out.
         """
-        return long_series(self.bars, self.adjusted, code, end)
+        return long_series(self.bars, self.adjusted, code, end, since)
 
     def _other_kind(self, wanted: bool) -> StoreError:
         here, there = ("real", "simulated") if wanted else ("simulated", "real")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -23,11 +23,15 @@ from stockllm.forecaster.encoding.limits import (
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.outlook.moments import known_until, knows_night, outlook_of
+from stockllm.forecaster.outlook.outlook import Outlook
+from stockllm.forecaster.outlook.panel import MEMORY
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.remote import told
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import LlamaSampler, Sampler, sampler_for
 from stockllm.market.companies import Company
+from stockllm.market.moments import Moment, at_taipei
 
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
 STALE_AFTER = timedelta(days=14)
@@ -53,6 +57,9 @@ def forecast(
     seed: int = DEFAULT_SEED,
     as_of: date | None = None,
     today: date | None = None,
+    moment: Moment | None = None,
+    opens: Mapping[str, int] | None = None,
+    now: datetime | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[LedgerEntry]:
     """Sample futures of each company and freeze them in the ledger, in the order of ``codes``.
@@ -63,7 +70,10 @@ def forecast(
     the ones that signals and screens show, but for those of an ``as_of``. Either every company's
     forecast is made or none is written.
 
-    :raises UsageError: horizon, paths or seed out of range.
+    :param moment: when it is made, which decides what it may know; by the clock and the store where None.
+    :param opens: at the open, each company's first price of the session in hundredths of a TWD.
+    :param now: the clock.
+    :raises UsageError: horizon, paths or seed out of range, or an open that is not given.
     :raises NotEnoughHistory: a company with fewer days than the look-back needs.
     :raises ModelUnavailable: the model cannot be had.
     """
@@ -71,16 +81,20 @@ def forecast(
     ref = resolve_model(model, store.home)
     calendar = store.calendar(until=as_of)
     simulated = store.simulated
+    clock = now or datetime.now(UTC)
     windows = []
     for code in codes:
-        series = store.bars.series(code, end=as_of)
+        series = store.long_series(code, as_of)
         dates = calendar.next_sessions(series.dates[-1], horizon) if len(series) else ()
         windows.append(_window(store.company(code), series, prompt, dates, as_of))
-    samplers = _samplers(store, ref, windows, prompt)
+    if moment is None:
+        moment = "evening" if as_of is not None else moment_now(store, windows, clock)
+    windows = _opened(windows, opens or {}) if moment == "open" else windows
+    samplers = _samplers(store, ref, windows, prompt, moment, clock)
     known = {i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed) for i, w in enumerate(windows)}
     missing = [i for i, entry in known.items() if entry is None]
     sampled = _sample(samplers, [windows[i] for i in missing], paths, seed, progress)
-    made_at = datetime.now(UTC).replace(microsecond=0)
+    made_at = clock.replace(microsecond=0)
     with store.transaction():
         for i, drawn in zip(missing, sampled, strict=True):
             by = samplers[windows[i].origin]
@@ -115,7 +129,7 @@ def forecastable(
     fit, why_not = [], []
     for code in codes:
         try:
-            _window(store.company(code), store.bars.series(code, end=as_of), prompt, (), as_of)
+            _window(store.company(code), store.long_series(code, as_of), prompt, (), as_of)
         except NotEnoughHistory as error:
             why_not.append(Sentence.of(error))
         else:
@@ -153,18 +167,57 @@ def _window(
     return open_window(series, company, past, dates)
 
 
+def moment_now(store: Store, windows: Sequence[Window], clock: datetime) -> Moment:
+    """Morning from 05:30 to 09:00 in Taipei of the first session ahead, where the night is in the store."""
+    sessions = {window.future_dates[0] for window in windows if window.future_dates}
+    if len(sessions) != 1:
+        return "evening"
+    session = sessions.pop()
+    if not at_taipei(session, 5, 30) <= clock < at_taipei(session, 9):
+        return "evening"
+    return "morning" if knows_night(store, session, clock) else "evening"
+
+
+def _opened(windows: Sequence[Window], opens: Mapping[str, int]) -> list[Window]:
+    """The windows with their session's open.
+
+    :raises UsageError: one that is not given.
+    """
+    missing = [window.code for window in windows if window.code not in opens]
+    if missing:
+        raise UsageError(
+            f"A forecast at the open needs the open of {', '.join(missing)}: give it as --open CODE=PRICE.",
+            zh=f"開盤時的預測需要 {'、'.join(missing)} 的開盤價：請用 --open 代號=價格 指定。",
+        )
+    return [replace(window, opened=opens[window.code]) for window in windows]
+
+
 def _samplers(
-    store: Store, ref: ModelRef, windows: Sequence[Window], prompt: PromptStyle
+    store: Store,
+    ref: ModelRef,
+    windows: Sequence[Window],
+    prompt: PromptStyle,
+    moment: Moment,
+    clock: datetime,
 ) -> dict[date, Sampler]:
-    """What samples the windows of each origin: a network is trained on what was known that evening."""
+    """What samples the windows of each origin: a network is trained on what was known at that moment."""
 
     def market(until: date) -> list[BarSeries]:
-        return [store.bars.series(code, end=until) for code in store.bars.codes()]
+        return [store.long_series(code, until) for code in store.codes_with_prices()]
 
-    return {
-        origin: sampler_for(ref, until=origin, market=market, prompt=prompt)
-        for origin in sorted({window.origin for window in windows})
-    }
+    found = {}
+    for origin in sorted({window.origin for window in windows}):
+        ahead = sorted({w.future_dates[0] for w in windows if w.origin == origin and w.future_dates})
+
+        def outlook(origin: date = origin, ahead: Sequence[date] = tuple(ahead)) -> Outlook:
+            until = known_until(moment, origin, ahead[0]) if ahead else clock
+            memory = None if ref.name == "network" else MEMORY
+            return outlook_of(store, origin, ahead, memory=memory, until=min(until, clock))
+
+        found[origin] = sampler_for(
+            ref, until=origin, market=market, prompt=prompt, outlook=outlook, moment=moment
+        )
+    return found
 
 
 def _find(
@@ -198,10 +251,10 @@ def _sample(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> list[Paths]:
-    """Paths of every window, those of one model together: batches are what makes a Llama fast."""
-    groups: dict[str, list[int]] = {}
+    """Paths of every window, those of one origin together: batches are what makes a Llama fast."""
+    groups: dict[date, list[int]] = {}
     for i, window in enumerate(windows):
-        groups.setdefault(samplers[window.origin].hash, []).append(i)
+        groups.setdefault(window.origin, []).append(i)
     done: dict[int, Paths] = {}
     for group in groups.values():
         before = len(done)

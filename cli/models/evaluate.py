@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stockllm.forecaster.evaluation.evaluate import Evaluation
 
 #: The embedded model and every baseline.
-EVERYTHING = "llama,last,drift,ewma,bootstrap,ets,arima,lstm,cnn"
+EVERYTHING = "llama,last,drift,ewma,ewma+world,network,bootstrap,ets,arima,lstm,cnn"
 
 _SHOWN = (
     ("模型", "Model", "", ""),
@@ -56,6 +56,9 @@ def evaluate(
     models: str = typer.Option(EVERYTHING, "--models", metavar="NAME,...", help="As --model of forecast."),
     stride: int = typer.Option(1, "--stride", help="Forecast on every so-many-th evening."),
     prompt: str = typer.Option("compact", "--prompt", help="compact or reference."),
+    moment: str = typer.Option(
+        "evening", "--moment", help="evening, morning (the night is known) or open (and the day's open)."
+    ),
     seed: int = typer.Option(3407, "--seed"),
     force: bool = typer.Option(False, "--force", help="Let models in that have seen the period; marked."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
@@ -77,7 +80,9 @@ def evaluate(
     with store:
         named = tuple(arguments.parts(models))
         wanted = chosen(store, [*(codes or []), *(more or [])], named)
-        request = Request(first, last, named, wanted, horizons, paths, stride, seed, style, force)
+        request = Request(
+            first, last, named, wanted, horizons, paths, stride, seed, style, force, arguments.moment(moment)
+        )
         made = run(store, request, Counter(settings.language))
     language = settings.language
     for reason in made.cases.left_out[:3]:

@@ -94,6 +94,19 @@ class AdjustedStore:
         with self._database.read() as connection:
             return subjects(connection, "adjusted_bars", "code")
 
+    def days(self) -> list[date]:
+        """The days on which the company with the most candles has one, ascending; empty without any.
+
+        Reading every day of every company takes seconds, and one that trades every day has them all.
+        """
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT DISTINCT date FROM adjusted_bars WHERE code IN (SELECT code FROM adjusted_bars"
+                " GROUP BY code ORDER BY count(*) DESC LIMIT 3) AND arrival NOT IN"
+                " (SELECT id FROM arrivals WHERE state = 'arriving') ORDER BY date"
+            ).all()
+        return [date.fromisoformat(day) for (day,) in rows]
+
     def count(self) -> int:
         """The number of days of all companies, each once."""
         with self._database.read() as connection:
@@ -104,7 +117,7 @@ class AdjustedStore:
                 ).scalar_one()
             )
 
-    def series(self, code: str, end: date | None = None) -> BarSeries:
+    def series(self, code: str, end: date | None = None, since: date | None = None) -> BarSeries:
         """The adjusted candles of ``code`` up to and including ``end``; empty where it has none.
 
         ``reference`` is the previous close, on the first day the open.
@@ -112,7 +125,7 @@ class AdjustedStore:
         import numpy as np
 
         with self._database.read() as connection:
-            table = self._table(connection, code, end)
+            table = self._table(connection, code, end, since)
         days, opens, highs, lows, closes, volume = table
         reference = np.concatenate((opens[:1], closes[:-1]))
         dates = tuple(date.fromordinal(day) for day in days.astype(np.int64).tolist())
@@ -140,13 +153,17 @@ class AdjustedStore:
                     (code, self._table(connection, code, end)) for code in codes[first : first + _TOGETHER]
                 ]
 
-    def _table(self, connection: object, code: str, end: date | None) -> NDArray[np.float64]:
+    def _table(
+        self, connection: object, code: str, end: date | None, since: date | None = None
+    ) -> NDArray[np.float64]:
         """Days, prices and volumes, shape (6, n): the versions of all arrivals in one."""
         import sqlalchemy as sa
 
         assert isinstance(connection, sa.Connection)
         until = None if end is None else end_of(end)
-        found = known(connection, "adjusted_bars", {"code": code}, _COLUMNS, until, versions=True)
+        found = known(
+            connection, "adjusted_bars", {"code": code}, _COLUMNS, until, versions=True, since=since
+        )
         return merged(found[:6], found[-1])
 
 
@@ -177,7 +194,9 @@ def merged(rows: NDArray[np.float64], arrivals: NDArray[np.float64]) -> NDArray[
     return so_far
 
 
-def long_series(bars: BarStore, adjusted: AdjustedStore, code: str, end: date | None = None) -> BarSeries:
+def long_series(
+    bars: BarStore, adjusted: AdjustedStore, code: str, end: date | None = None, since: date | None = None
+) -> BarSeries:
     """The traded bars of ``code`` up to ``end``, preceded by its adjusted candles.
 
     The adjusted days before the first traded bar are scaled so that the move into it is right: by the
@@ -188,8 +207,8 @@ def long_series(bars: BarStore, adjusted: AdjustedStore, code: str, end: date | 
     """
     import numpy as np
 
-    traded = bars.series(code, end)
-    older = adjusted.series(code, end)
+    traded = bars.series(code, end, since)
+    older = adjusted.series(code, end, since)
     if not len(traded) or not len(older):
         return traded if len(traded) else older
     first = traded.dates[0]

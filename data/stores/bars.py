@@ -270,7 +270,7 @@ class BarStore:
             for row in rows
         ]
 
-    def series(self, code: str, end: date | None = None) -> BarSeries:
+    def series(self, code: str, end: date | None = None, since: date | None = None) -> BarSeries:
         """The bars of ``code`` up to and including ``end`` as columns; empty where it has none.
 
         ``BarSeries`` says what its ``reference`` is: the stored one, else the open on the first day
@@ -279,7 +279,7 @@ class BarStore:
         import numpy as np
 
         rows = self._rows(
-            "date, open, high, low, close, volume, reference, value, trades, flags", code, None, end
+            "date, open, high, low, close, volume, reference, value, trades, flags", code, since, end
         )
         dates = tuple(to_day(row[0]) for row in rows)
         # One C-ordered row per column; None, where a source was silent, becomes NaN.

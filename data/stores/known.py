@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import chain
 from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,6 +66,7 @@ def known(
     *,
     expiry: bool = False,
     versions: bool = False,
+    since: date | None = None,
 ) -> NDArray[np.float64]:
     """What was known of ``subject`` by ``until``, oldest first; None stands for now and for ever.
 
@@ -84,7 +85,7 @@ def known(
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
         f" WHERE {where}known_at <= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
-        (*subject.values(), moment),
+        (*subject.values(), moment, (since or date.min).isoformat()),
     ).fetchall()
     try:
         flat = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * (len(names) + 2))
@@ -198,8 +199,6 @@ def _insert(
     expiry: bool,
     whole: Sequence[str],
 ) -> None:
-    from datetime import date
-
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     days = (keys // 1_000_000 if expiry else keys).tolist()

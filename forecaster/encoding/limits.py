@@ -13,7 +13,7 @@ DEFAULT_PATHS = 99
 DEFAULT_SEED = 3407
 LONGEST_HORIZON = 60
 #: Rows a prompt shows, where the company has as many; the reference's text is ten times as long.
-LOOK_BACK: dict[PromptStyle, int] = {"compact": 60, "reference": 20}
+LOOK_BACK: dict[PromptStyle, int] = {"compact": 32, "reference": 20}
 SHORTEST_LOOK_BACK = WARM_UP
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -24,6 +24,7 @@ from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.market.calendar import TradingCalendar
 from stockllm.market.companies import Company
+from stockllm.market.moments import Moment
 
 #: Days that the scale of MASE is taken from.
 SCALE_DAYS = 250
@@ -36,6 +37,7 @@ class Request:
     """What to evaluate: forecasts of days from ``start`` to ``end``, both included.
 
     ``stride`` takes every so-many-th evening. ``force`` lets models in that have seen the period.
+    ``moment`` says when each forecast is made; at the open, the day's own open is given.
     """
 
     start: date
@@ -48,6 +50,7 @@ class Request:
     seed: int = DEFAULT_SEED
     prompt: PromptStyle = "compact"
     force: bool = False
+    moment: Moment = "evening"
 
     def check(self) -> None:
         """UsageError for what cannot be evaluated."""
@@ -101,10 +104,15 @@ class Cases:
     scales: Floats
     left_out: tuple[Sentence, ...]
 
+    @property
+    def sessions(self) -> list[date]:
+        """The first sessions ahead of all windows, each once."""
+        return sorted({window.future_dates[0] for window in self.windows if window.future_dates})
+
 
 def trained_until(store: Store, request: Request) -> date:
     """The last day networks may learn from: one longest horizon before the period."""
-    days = [day for day in store.bars.traded() if day < request.start]
+    days = [day for day in store.market_days() if day < request.start]
     embargo = max(request.horizons)
     if len(days) > embargo:
         return days[-1 - embargo]
@@ -119,11 +127,11 @@ def gather(store: Store, request: Request) -> Cases:
     """
     calendar = store.calendar()
     # A company that did not trade on the evening before the period is not forecast from older news.
-    evening = max((day for day in store.bars.traded() if day < request.start), default=request.start)
+    evening = max((day for day in store.market_days() if day < request.start), default=request.start)
     found: list[tuple[Company, BarSeries, int]] = []
     left_out = []
     for code in request.codes:
-        company, series = store.company(code), store.bars.series(code, end=request.end)
+        company, series = store.company(code), store.long_series(code, request.end)
         first = max(bisect_left(series.dates, evening), WARM_UP)
         indices = range(first, len(series) - min(request.horizons))
         if not indices:
@@ -137,7 +145,7 @@ def gather(store: Store, request: Request) -> Cases:
             )
         found += [(company, series, index) for index in indices]
     if not found:
-        last = store.bars.last_date()
+        last = max(store.market_days(), default=None)
         raise NotEnoughHistory(
             f"No company can be forecast from {request.start} to {request.end}: prices end on "
             f"{last or 'no day at all'}, and a forecast reads {WARM_UP + 1} days before it; choose another "
@@ -176,6 +184,8 @@ def _cases(
         history = series[: index + 1]
         past = max(WARM_UP, min(LOOK_BACK[request.prompt], len(history)))
         window = open_window(history, company, past, sessions[origin])
+        if request.moment == "open" and index + 1 < len(series):
+            window = replace(window, opened=round(float(series.open[index + 1]) * 100))
         windows.append(window)
         if company.code not in total:
             total[company.code] = np.cumsum(np.log(series.close / series.reference))

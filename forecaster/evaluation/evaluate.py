@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,12 @@ from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.evaluation.cases import Cases, Request, gather, trained_until
 from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.forecaster.models.registry import BASELINES, NAIVE, ModelRef, resolve_model
+from stockllm.forecaster.outlook.moments import outlook_of
+from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import Sampler, sampler_for
+from stockllm.market.moments import end_of
 from stockllm.market.ticks import limits, round_to_tick
 
 #: Windows that are sampled before they are scored and their paths dropped.
@@ -92,11 +95,17 @@ def evaluate(store: Store, request: Request, progress: Progress = lambda *_: Non
     until = trained_until(store, request)
 
     def market(day: date) -> list[BarSeries]:
-        return [store.bars.series(code, end=day) for code in store.bars.codes()]
+        return [store.long_series(code, day) for code in store.codes_with_prices()]
+
+    @lru_cache(maxsize=1)
+    def outlook() -> Outlook:
+        return outlook_of(store, request.end, cases.sessions, memory=None, until=end_of(request.end))
 
     scores: dict[str, dict[int, Scores]] = {}
     for name, ref in refs.items():
-        sampler = sampler_for(ref, until=until, market=market, prompt=request.prompt)
+        sampler = sampler_for(
+            ref, until=until, market=market, prompt=request.prompt, outlook=outlook, moment=request.moment
+        )
         scores[name] = _scores(sampler, cases, request, partial(_tell, progress, name, cases))
     return Evaluation(request, cases, scores, seen, simulated, until)
 
@@ -124,6 +133,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "stride": request.stride,
         "seed": request.seed,
         "prompt": request.prompt,
+        "moment": request.moment,
         "networks_trained_until": evaluation.trained_until.isoformat(),
         "simulated": evaluation.simulated,
     }

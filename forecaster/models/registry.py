@@ -16,24 +16,29 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
+from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.models.endpoint import PREFIX, Endpoint
 from stockllm.forecaster.models.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
 
+if TYPE_CHECKING:
+    from stockllm.forecaster.outlook.network import Network
+
 EMBEDDED = "llama"
 NAIVE = "ewma"
 #: What a Llama is measured against; ``forecaster.sampling.samplers`` says what each is.
-BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn")
+BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn", "ewma+world", "network")
 AUTO = "auto"
 
 
@@ -80,6 +85,10 @@ class LoadedModel:
     model_hash: str
     adapter_hash: str | None
     card: Card | None
+    #: Which version of the compact style it speaks.
+    compact: CompactVersion = NEWEST
+    #: What says place and width in that style's second version.
+    network: Network | None = None
 
 
 def base_model_dir() -> Path:
@@ -126,7 +135,8 @@ def resolve_model(name: str, home: Home) -> ModelRef:
             a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded and not a.aligned
         ]
         name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
-    base_name, _, adapter = (name, "", "") if Path(name).expanduser().is_dir() else name.partition("+")
+    whole = name in BASELINES or Path(name).expanduser().is_dir()
+    base_name, _, adapter = (name, "", "") if whole else name.partition("+")
     if base_name in BASELINES:
         if adapter:
             raise ModelUnavailable(
@@ -195,7 +205,51 @@ def _load(ref: ModelRef, model_hash: str, adapter_hash: str | None) -> LoadedMod
             ),
         ) from error
     ensure_chat(tokenizer, ref.name)
-    return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card)
+    version = compact_version(ref, card)
+    network = network_of(ref.base) if version == 2 else None
+    return LoadedModel(ref, model, tokenizer, model_hash, adapter_hash, card, version, network)
+
+
+def compact_version(ref: ModelRef, card: Card | None) -> CompactVersion:
+    """The version of the compact style that a model speaks: its adapter's, else its own, else the newest."""
+    if card is not None:
+        return 2 if card.flags.get("compact") == 2 else 1
+    facts = training_facts(ref.base)
+    return NEWEST if facts is None or facts.get("compact") == 2 else 1
+
+
+def training_facts(base: Path | str | None) -> dict[str, Any] | None:
+    """The ``training.json`` of a base model that we trained; None for any other."""
+    if not isinstance(base, Path):
+        return None
+    try:
+        found = json.loads((base / "training.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def held_out() -> list[str]:
+    """The companies that the embedded base model was not shown."""
+    facts = training_facts(base_model_dir()) or {}
+    return [str(code) for code in facts.get("held_out", [])]
+
+
+def network_of(base: Path | str | None) -> Network | None:
+    """The network beside a base model's weights; the embedded model's for one that has none."""
+    from stockllm.forecaster.outlook.network import WEIGHTS_FILE, Network
+
+    own = isinstance(base, Path) and (base / WEIGHTS_FILE).is_file()
+    folder = base if own and isinstance(base, Path) else base_model_dir()
+    if not (folder / WEIGHTS_FILE).is_file():
+        return None
+    try:
+        return Network.load(folder)
+    except Exception as error:  # safetensors has errors of its own
+        raise ModelUnavailable(
+            f"{folder / WEIGHTS_FILE} cannot be read ({error}): install stockllm again, or train anew.",
+            zh=f"{folder / WEIGHTS_FILE} 無法讀取（{error}）：請重新安裝 stockllm，或重新訓練。",
+        ) from error
 
 
 def _card_for(ref: ModelRef, adapter_dir: Path, model_hash: str) -> Card:

@@ -16,7 +16,7 @@ import numpy as np
 from stockllm.forecaster.outlook.network import BOTH, EVENING
 from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.outlook.panel import MEMORY, panel_of
-from stockllm.forecaster.outlook.world import world_of
+from stockllm.forecaster.outlook.world import last_weekday_before, symbols, world_of
 from stockllm.market.moments import at_taipei, end_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ def known_until(moment: Moment, origin: date, session: date) -> datetime:
 def shown_at(moment: Moment) -> int:
     """Which sources of the coming session a moment is shown."""
     return EVENING if moment == "evening" else BOTH
+
+
+def knows_night(store: Store, session: date, until: datetime) -> bool:
+    """Whether the store has, by ``until``, the night session or New York's close before a session."""
+    day = session.toordinal()
+    if bool((store.world.nights(until).days == day).any()):
+        return True
+    last = last_weekday_before(day).toordinal()
+    return any(bool((bars.days == last).any()) for bars in store.world.bars(symbols(), until).values())
 
 
 def outlook_of(

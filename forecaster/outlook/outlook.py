@@ -124,9 +124,7 @@ class Outlook:
         given = self.examples(rows, columns).inputs(np.full(len(rows), shown))
         return placed(network.quantiles(given))
 
-    def words(
-        self, network: Network | None, windows: Sequence[Window], *, shown: int = BOTH
-    ) -> list[Words]:
+    def words(self, network: Network | None, windows: Sequence[Window], *, shown: int = BOTH) -> list[Words]:
         """The words of some windows.
 
         :param network: says place and width; None leaves them unknown.

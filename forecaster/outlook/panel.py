@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ Floats32 = NDArray[np.float32]
 #: Moves past this are no daily moves: a limit is 10%, and first days or restarts have none.
 WIDEST = 0.30
 #: Sessions before the first one asked about that features need: the slowest of them forgets in that time.
-MEMORY = 750
+MEMORY = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,9 +92,10 @@ def panel_of(
     :param memory: sessions before ``end`` that are enough; all where None.
     """
     names = sorted({*store.bars.codes(), *store.adjusted.codes()}) if codes is None else list(codes)
-    series = [store.long_series(code, end) for code in names]
-    if memory is not None:
-        series = [s[max(0, len(s) - memory) :] for s in series]
+    last = max(store.market_days(), default=None) if end is None else end
+    # Of a year's days two thirds are sessions.
+    since = None if memory is None or last is None else last - timedelta(days=round(1.5 * memory))
+    series = [store.long_series(code, end, since) for code in names]
     from stockllm.market.moments import flows_known
 
     flows = store.flows.all(None if end is None else flows_known(end), names)

@@ -8,6 +8,8 @@
 | ``bootstrap`` | random walk whose moves are drawn from those of the past year |
 | ``ets`` ``arima`` | AutoETS and AutoARIMA of the log price (statsforecast) |
 | ``lstm`` ``cnn`` | small networks trained on the store's own history |
+| ``ewma+world`` | the naive walk moved by a ridge on what the world said before the session |
+| ``network`` | quantiles by a small network that knows what the Llama knows |
 
 A model behind a server (``openai:BASE_URL#NAME``) is `remote.RemoteSampler`.
 """
@@ -16,17 +18,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
-from stockllm.forecaster.models.registry import LoadedModel, ModelRef, load_model
+from stockllm.forecaster.models.registry import LoadedModel, ModelRef, held_out, load_model
+from stockllm.forecaster.outlook.moments import shown_at
 from stockllm.forecaster.sampling.calibration import Calibration, hash_with, pooled, read_calibration, widened
+from stockllm.market.moments import Moment
 
 if TYPE_CHECKING:
     from stockllm.forecaster.encoding.windows import Window
+    from stockllm.forecaster.outlook.outlook import Outlook
     from stockllm.forecaster.sampling.sample import Paths
 
 #: All series as they were known on the evening of a day; only the networks ask for them.
@@ -67,6 +72,8 @@ class LlamaSampler:
     prompt: PromptStyle
     fields: tuple[Field, ...]
     calibration: Calibration | None = None
+    outlook: Outlook | None = None
+    moment: Moment = "evening"
 
     @property
     def hash(self) -> str:
@@ -83,6 +90,7 @@ class LlamaSampler:
 
         calibration = self.calibration
         naive = calibration.naive_paths(paths) if calibration is not None else 0
+        windows = self.informed(windows)
         drawn = sample(
             self.loaded.model,
             self.loaded.tokenizer,
@@ -91,6 +99,7 @@ class LlamaSampler:
             seed=seed,
             prompt=self.prompt,
             fields=self.fields,
+            version=self.loaded.compact,
             progress=progress,
         )
         if calibration is None:
@@ -103,6 +112,13 @@ class LlamaSampler:
 
         walks = ewma_walk(windows, paths=naive, seed=seed)
         return [pooled(mine, walk) for mine, walk in zip(made, walks, strict=True)]
+
+    def informed(self, windows: Sequence[Window]) -> list[Window]:
+        """The windows with the words of what is known at the sampler's moment."""
+        if self.outlook is None or self.prompt != "compact" or self.loaded.compact < 2:
+            return list(windows)
+        words = self.outlook.words(self.loaded.network, windows, shown=shown_at(self.moment))
+        return [replace(window, words=each) for window, each in zip(windows, words, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +150,22 @@ class WalkSampler:
 
 
 def sampler_for(
-    ref: ModelRef, *, until: date, market: Market, prompt: PromptStyle = "compact", calibrated: bool = True
+    ref: ModelRef,
+    *,
+    until: date,
+    market: Market,
+    prompt: PromptStyle = "compact",
+    calibrated: bool = True,
+    outlook: Callable[[], Outlook] | None = None,
+    moment: Moment = "evening",
 ) -> Sampler:
     """What samples for a resolved model name.
 
     :param until: the last day a network may be trained on.
     :param market: gives the bars it is trained on; not called for any other model.
     :param calibrated: whether a Llama's calibration is used, where it has one for this style.
+    :param outlook: what is known beside the candles; asked by models that read it, None for nothing.
+    :param moment: when the forecasts are made.
     :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
     :raises NotEnoughHistory: a network without enough days to train on.
     """
@@ -151,7 +176,16 @@ def sampler_for(
     if ref.base is not None:
         loaded = load_model(ref)
         use = read_calibration(ref.base) if calibrated and prompt == "compact" else None
-        return LlamaSampler(loaded, prompt, _fields(loaded), use)
+        known = outlook() if outlook is not None and prompt == "compact" and loaded.compact == 2 else None
+        return LlamaSampler(loaded, prompt, _fields(loaded), use, known, moment)
+    if ref.name in ("network", "ewma+world"):
+        from stockllm.forecaster.sampling.informed import NetworkSampler, WorldWalk
+
+        if outlook is None:
+            raise ValueError(f"{ref.name} needs an outlook")
+        if ref.name == "ewma+world":
+            return WorldWalk(outlook(), moment)
+        return NetworkSampler(outlook(), moment, until.toordinal(), frozenset(held_out()))
     if ref.name in ("lstm", "cnn"):
         from stockllm.forecaster.sampling.neural import NeuralSampler
 
