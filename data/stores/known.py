@@ -84,7 +84,7 @@ def known(
     moment = _FOREVER if until is None else seconds(until)
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
-        f" WHERE {where}known_at <= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
+        f" WHERE {where}known_at <= ? AND date >= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
         (*subject.values(), moment, (since or date.min).isoformat()),
     ).fetchall()
     try:
