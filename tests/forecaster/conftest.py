@@ -35,11 +35,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
-    from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM, REFERENCE_SYSTEM
     from stockllm.forecaster.encoding.tokenizer import build_tokenizer
+    from stockllm.forecaster.pretraining.pretrain import sample_prompts
 
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = build_tokenizer(iter([COMPACT_SYSTEM, REFERENCE_SYSTEM] * 4), merges=64)
+    tokenizer = build_tokenizer(sample_prompts(), merges=64)
     torch.manual_seed(1)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -96,12 +96,11 @@ def fill_home() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def embedded_tokenizer() -> Any:
-    """The tokenizer of the shipped base model."""
-    from transformers import AutoTokenizer
+    """The tokenizer that every base model of ours is trained with."""
+    from stockllm.forecaster.encoding.tokenizer import build_tokenizer
+    from stockllm.forecaster.pretraining.pretrain import sample_prompts
 
-    from stockllm.forecaster.models.registry import base_model_dir
-
-    return AutoTokenizer.from_pretrained(base_model_dir())
+    return build_tokenizer(sample_prompts())
 
 
 @pytest.fixture(scope="session")

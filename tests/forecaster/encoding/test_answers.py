@@ -10,7 +10,7 @@ import pytest
 
 from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
-from stockllm.forecaster.encoding.prompts import training_messages
+from stockllm.forecaster.encoding.prompts import CompactVersion, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.evaluation.evaluate import failures
 from stockllm.market.calendar import default_calendar
@@ -34,11 +34,13 @@ def known(walk: Callable[..., BarSeries], days: int = 3) -> Window:
     return Window(COMPANY.code, COMPANY.name_zh, COMPANY.market, past, 30, future, future.dates)
 
 
-@pytest.mark.parametrize("style", ["compact", "reference"])
-def test_the_true_answer_is_read_back(walk: Callable[..., BarSeries], style: PromptStyle) -> None:
+@pytest.mark.parametrize(("style", "version"), [("compact", 1), ("compact", 2), ("reference", 2)])
+def test_the_true_answer_is_read_back(
+    walk: Callable[..., BarSeries], style: PromptStyle, version: CompactVersion
+) -> None:
     window = known(walk)
-    text = training_messages(window, style).completion[0]["content"]
-    answer = Reader(window, style).read(text)
+    text = training_messages(window, style, version=version).completion[0]["content"]
+    answer = Reader(window, style, version).read(text)
     truth = np.rint(
         np.stack([window.future.open, window.future.high, window.future.low, window.future.close], axis=1)
         * 100
@@ -56,10 +58,18 @@ def test_the_true_answer_is_read_back(walk: Callable[..., BarSeries], style: Pro
 )
 def test_sentences_and_days_beyond_are_passed_over(window: Window, around: str) -> None:
     days = "+1 +5 -3 +2 12\n+0 +4 -5 -2 11"
-    plain, framed = (Reader(window, "compact").read(text) for text in (days, around.format(days)))
+    plain, framed = (Reader(window, "compact", 1).read(text) for text in (days, around.format(days)))
     assert np.array_equal(plain.prices, framed.prices)
     assert plain.exact
     assert framed.exact == (around.strip() == "{}")
+    # The same candles in the second version's words; day 2's are unknown in one word or in four.
+    for words in ("?", "m ? k l"):
+        days = f"m n ? c +1 +2 3 4 m\n{words} +0 -2 4 3 l"
+        beyond = around.replace("+1 +1 +1 +1 12", "? +1 +1 0 0 m")
+        second = Reader(window, "compact").read(beyond.format(days))
+        assert np.array_equal(plain.prices, second.prices)
+        assert np.array_equal(plain.volumes, second.volumes)
+        assert second.exact == (around.strip() == "{}")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,25 @@ def test_sentences_and_days_beyond_are_passed_over(window: Window, around: str) 
     ],
 )
 def test_what_cannot_trade_is_no_candle(window: Window, text: str, why: str) -> None:
+    with pytest.raises(NoCandles, match=why):
+        Reader(window, "compact", 1).read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no candles"),
+        ("+1 +5 -3 +2 12\n+0 +4 -5 -2 11", "no candles"),
+        ("m n ? c +1 +2 3 4 m", "1 day in place of 2"),
+        ("m n ? c +1 +2 3 4 m\nthen\n? +0 -2 4 3 l", "words between"),
+        ("m n ? c +1 +2 169 4 m\n? +0 -2 4 3 l", "daily limit"),
+        ("m n ? c +1 +2 3 169 m\n? +0 -2 4 3 l", "daily limit"),
+        ("m n ? c +1 +2 -3 4 m\n? +0 -2 4 3 l", "1 day in place of 2"),
+        ("m n ? z +1 +2 3 4 m\nm n ? c +0 -2 4 3 z", "no candles"),
+        ("? ? +1 +2 3 4 m", "no candles"),
+    ],
+)
+def test_the_second_version_takes_no_less(window: Window, text: str, why: str) -> None:
     with pytest.raises(NoCandles, match=why):
         Reader(window, "compact").read(text)
 

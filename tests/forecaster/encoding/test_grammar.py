@@ -16,20 +16,32 @@ from hypothesis import strategies as st
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.records import BarSeries, PromptStyle
+from stockllm.forecaster.encoding.answers import Reader
 from stockllm.forecaster.encoding.codec import PathState, encode, origin_state
 from stockllm.forecaster.encoding.grammar import (
+    Compact2Grammar,
+    Compact2Tokens,
     CompactGrammar,
     CompactTokens,
     Grammar,
     TextGrammar,
+    compact2_text_grammar,
     compact_text_grammar,
 )
-from stockllm.forecaster.encoding.prompts import ALL_FIELDS, REFERENCE_FIELDS, Field, training_messages
+from stockllm.forecaster.encoding.prompts import (
+    ALL_FIELDS,
+    NEWEST,
+    REFERENCE_FIELDS,
+    CompactVersion,
+    Field,
+    training_messages,
+)
 from stockllm.forecaster.encoding.reference import Origin, reference_grammar
 from stockllm.forecaster.encoding.windows import Task, Window, window_at
+from stockllm.forecaster.encoding.words import letter
 from stockllm.forecaster.sampling.sample import grammar_for, prompt_ids
 from stockllm.market.companies import resolve
-from stockllm.market.ticks import limits, tick
+from stockllm.market.ticks import limits, round_to_tick, tick
 
 Walk = Callable[..., BarSeries]
 SUBSETS: list[tuple[Field, ...]] = [
@@ -67,10 +79,18 @@ def play(grammar: Grammar, seed: int, pick: str) -> list[list[int]]:
             ways = {"first": options[:1], "last": options[-1:], "ends": options[[0, -1]]}
             chosen.append(int(rng.choice(ways.get(pick, options))))
         grammar.take(np.array(chosen))
-    rest = grammar._pending if isinstance(grammar, TextGrammar) else grammar._chosen[:, None].tolist()
-    rows = [row + tail for row, tail in zip(rows, rest, strict=True)]
+    rows = [row + tail for row, tail in zip(rows, unread(grammar), strict=True)]
     assert max(map(len, rows)) <= grammar.longest
     return rows
+
+
+def unread(grammar: Grammar) -> list[list[int]]:
+    """What every path said last, which nobody has to read any more."""
+    if isinstance(grammar, TextGrammar):
+        return grammar._pending
+    assert isinstance(grammar, CompactGrammar | Compact2Grammar)
+    last = grammar._next if isinstance(grammar, Compact2Grammar) else grammar._chosen[:, None]
+    return last.tolist()
 
 
 def follow(grammar: Grammar, truth: Sequence[int]) -> None:
@@ -91,8 +111,7 @@ def follow(grammar: Grammar, truth: Sequence[int]) -> None:
         place = offer.columns.tolist().index(truth[said])
         assert offer.mask[0, place]
         grammar.take(np.array([place]))
-    rest = grammar._pending[0] if isinstance(grammar, TextGrammar) else grammar._chosen.tolist()
-    expect(rest)
+    expect(unread(grammar)[0])
     assert said == len(truth)
 
 
@@ -223,14 +242,126 @@ def test_reference_paths_are_candles_and_parse_back(
             before = candle["Close"]
 
 
+# --- the second version of the compact style ----------------------------------------------------
+
+
+class SecondState:
+    """What the second version's grammars are asked about: words, and opens of some paths."""
+
+    def __init__(self, series: BarSeries, seed: int, opened: bool) -> None:
+        rng = np.random.default_rng(seed)
+        self.state = origin_state(series, ROWS)
+        self.words = rng.integers(-1, 25, (ROWS, 4))
+        down, up = int(self.state.limit_down[0]), int(self.state.limit_up[0])
+        prices = np.unique(round_to_tick(np.rint(np.linspace(down, up, 50)).astype(np.int64)))
+        # The ends of the day's range, what lies between, and paths that know no open.
+        opens = np.concatenate(([down, up, 0], rng.choice(prices, ROWS - 3)))
+        self.opened = opens if opened else np.zeros(ROWS, dtype=np.int64)
+
+    def of(self, tokenizer: Any, horizon: int) -> Grammar:
+        tokens = Compact2Tokens.of(tokenizer)
+        if tokens is None:
+            return compact2_text_grammar(tokenizer, self.state, horizon, self.words, self.opened)
+        return Compact2Grammar(tokens, self.state, horizon, self.words, self.opened)
+
+
+def assert_second(
+    asked: SecondState, grammar: Grammar, rows: list[list[int]], tokenizer: Any, window: Window
+) -> None:
+    """Every path is candles, keeps the open that it was given, and says in words what it is in prices."""
+    assert_candles(grammar.prices, grammar.volumes, round(window.history.close[-1] * 100))
+    known = asked.opened > 0
+    assert (grammar.prices[known, 0, 0] == asked.opened[known]).all()
+    reader = Reader(window, "compact")
+    for row, tokens in enumerate(rows):
+        text = tokenizer.decode(tokens)
+        assert tokens == tokenizer.encode(text, add_special_tokens=False)
+        assert text.split()[:4] == [letter(word) for word in asked.words[row].tolist()]
+        answer = reader.read(text)
+        assert answer.exact
+        assert (answer.volumes == grammar.volumes[row]).all()
+        # An open that is given is exact; words say it in eighths of the volatility.
+        first = 1 if known[row] else 0
+        assert (answer.prices[first:] == grammar.prices[row, first:]).all()
+        assert answer.prices[0, 3] == grammar.prices[row, 0, 3]
+
+
+@settings(max_examples=30)
+@given(
+    seed=seeds,
+    start=starts,
+    sigma=st.sampled_from([0.001, 0.02, 0.08]),
+    pick=picks,
+    horizon=st.integers(1, 4),
+    opened=st.booleans(),
+)
+def test_paths_of_the_second_version_are_candles_and_read_back(
+    embedded_tokenizer: Any,
+    walk: Walk,
+    seed: int,
+    start: float,
+    sigma: float,
+    pick: str,
+    horizon: int,
+    opened: bool,
+) -> None:
+    series = walk(seed, start=start, sigma=sigma)
+    asked = SecondState(series, seed, opened)
+    grammar = asked.of(embedded_tokenizer, horizon)
+    assert isinstance(grammar, Compact2Grammar)
+    rows = play(grammar, seed, pick)
+    assert {len(row) for row in rows} == {grammar.longest - 1} == {3 + 6 * horizon}
+    assert_second(asked, grammar, rows, embedded_tokenizer, open_window(series, horizon))
+
+
+@settings(max_examples=10)
+@given(seed=seeds, start=starts, pick=picks, opened=st.booleans())
+def test_paths_of_the_second_version_in_llama_3_tokens(
+    request: pytest.FixtureRequest, walk: Walk, seed: int, start: float, pick: str, opened: bool
+) -> None:
+    tokenizer = request.getfixturevalue("llama3_tokenizer")
+    series = walk(seed, start=start)
+    asked = SecondState(series, seed, opened)
+    grammar = asked.of(tokenizer, 2)
+    assert isinstance(grammar, TextGrammar)
+    rows = play(grammar, seed, pick)
+    assert_second(asked, grammar, rows, tokenizer, open_window(series, 2))
+
+
+@settings(max_examples=15)
+@given(seed=seeds, start=starts, sigma=st.sampled_from([0.001, 0.02, 0.08]), opened=st.booleans())
+def test_both_grammars_of_the_second_version_agree(
+    embedded_tokenizer: Any, walk: Walk, seed: int, start: float, sigma: float, opened: bool
+) -> None:
+    """What one grammar made can be said under the other, and means the same."""
+    series = walk(seed, start=start, sigma=sigma)
+    asked = SecondState(series, seed, opened)
+    fast = asked.of(embedded_tokenizer, 2)
+    said = play(fast, seed, "random")
+    for row, tokens in enumerate(said):
+        one = slice(row, row + 1)
+        slow = compact2_text_grammar(
+            embedded_tokenizer, asked.state.row(row), 2, asked.words[one], asked.opened[one]
+        )
+        follow(slow, tokens)
+        assert (slow.prices[0] == fast.prices[row]).all()
+        assert (slow.volumes[0] == fast.volumes[row]).all()
+
+
 # --- the truth can be chosen ---------------------------------------------------------------------
 
 
-def answer_ids(tokenizer: Any, window: Window, style: PromptStyle, fields: Sequence[Field]) -> list[int]:
+def answer_ids(
+    tokenizer: Any,
+    window: Window,
+    style: PromptStyle,
+    fields: Sequence[Field],
+    version: CompactVersion = NEWEST,
+) -> list[int]:
     """The tokens of the true answer as training sees them, from where the model's own words begin."""
-    example = training_messages(window, style, fields=fields)
+    example = training_messages(window, style, fields=fields, version=version)
     whole = tokenizer.apply_chat_template(example.prompt + example.completion, return_dict=True)["input_ids"]
-    prompt = prompt_ids(tokenizer, window, style, fields)
+    prompt = prompt_ids(tokenizer, window, style, fields, version)
     assert whole[: len(prompt)] == prompt
     ids: list[int] = whole[len(prompt) :]
     if style == "compact":
@@ -246,10 +377,13 @@ def known_window(series: BarSeries, task: Task) -> Window:
 
 @pytest.mark.parametrize("task", [Task(1, 1), Task(5, 5), Task(20, 20)], ids=str)
 @pytest.mark.parametrize("start", [1.2, 9.95, 49.0, 99.5, 499.0, 998.0])
-def test_the_true_compact_answer_is_on_offer(tokenizer: Any, walk: Walk, start: float, task: Task) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_true_compact_answer_is_on_offer(
+    tokenizer: Any, walk: Walk, start: float, task: Task, version: CompactVersion
+) -> None:
     window = known_window(walk(int(start * 100), start=start, wild=False), task)
-    grammar = grammar_for(tokenizer, [window], 1, "compact")
-    follow(grammar, answer_ids(tokenizer, window, "compact", ()))
+    grammar = grammar_for(tokenizer, [window], 1, "compact", version=version)
+    follow(grammar, answer_ids(tokenizer, window, "compact", (), version))
     steps = encode(window.history.then(window.future)).steps[-task.future :]
     true = np.rint(np.stack([window.future.open, window.future.close]) * 100).astype(int)
     # Decoded as they came, from the same reference prices, days are off by a step and a tick at most.
@@ -373,5 +507,8 @@ def test_a_tokenizer_without_whole_numbers_is_refused(walk: Walk) -> None:
             return {"input_ids": [[ord(c) for c in text] for text in texts]}
 
     assert CompactTokens.of(ByDigits()) is None
+    assert Compact2Tokens.of(ByDigits()) is None
     with pytest.raises(ModelUnavailable, match="digit by digit"):
         compact_text_grammar(ByDigits(), state, 1)
+    with pytest.raises(ModelUnavailable, match="digit by digit"):
+        compact2_text_grammar(ByDigits(), state, 1, np.zeros((1, 4), dtype=np.int64))

@@ -14,15 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockllm.data.errors import UsageError
-from stockllm.data.records import BarSeries
+from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, encode
 from stockllm.forecaster.encoding.prompts import (
     ALL_FIELDS,
     COMPACT_SYSTEM,
+    COMPACT_SYSTEM_2,
     REFERENCE_FIELDS,
     REFERENCE_SYSTEM,
+    CompactVersion,
     Field,
     compact_line,
+    line_2,
     parse_fields,
     price_text,
     prompt_messages,
@@ -31,11 +34,13 @@ from stockllm.forecaster.encoding.prompts import (
     volatility_label,
 )
 from stockllm.forecaster.encoding.windows import DEFAULT_TASKS, Task, Window, window_at
+from stockllm.forecaster.encoding.words import LETTERS, MIDDLE, WORDS, Words, letter, signed, widths
 from stockllm.market.companies import resolve
 
 Walk = Callable[..., BarSeries]
 GIANT = resolve("9921")
 MONTH = Task(20, 5)
+STYLES: list[tuple[PromptStyle, CompactVersion]] = [("compact", 1), ("compact", 2), ("reference", 2)]
 
 # The reference's own documentation.
 QUESTION = (
@@ -150,7 +155,9 @@ def test_prices_are_written_as_the_reference_writes_them(price: float, text: str
 
 def test_the_compact_style_says_neither_company_nor_date(walk: Walk) -> None:
     series = walk(3)
-    example = training_messages(window(series, Task(20, 5)), "compact", context="news are not for it")
+    example = training_messages(
+        window(series, Task(20, 5)), "compact", context="news are not for it", version=1
+    )
     system, user = example.prompt
     assert system == {"role": "system", "content": COMPACT_SYSTEM}
     first, *rows, last = user["content"].split("\n")
@@ -162,6 +169,62 @@ def test_the_compact_style_says_neither_company_nor_date(walk: Walk) -> None:
     assert len(rows) == 20
 
 
+def informed(known: Window, seed: int) -> Window:
+    """The window with words drawn at random, unknown ones among them."""
+    rng = np.random.default_rng(seed)
+    lines, heads = (rng.integers(-1, len(LETTERS), shape) for shape in ((known.past + 1, WORDS), 4))
+    return replace(known, words=Words(lines, heads))
+
+
+def test_the_second_version_line_by_line(walk: Walk) -> None:
+    series = walk(3)
+    asked = informed(window(series, Task(20, 5)), 1)
+    assert asked.words is not None
+    example = training_messages(asked, "compact")
+    system, user = example.prompt
+    assert system == {"role": "system", "content": COMPACT_SYSTEM_2}
+    volatility, heads, *rows, last = user["content"].split("\n")
+    encoded = encode(series)
+    assert volatility == f"volatility {volatility_label(encoded.sigma[35])}"
+    assert heads == "week {} {} month {} {}".format(*(letter(n) for n in asked.words.heads.tolist()))
+    assert last == "Predict the next 5 days:"
+    told = rows + example.completion[0]["content"].split("\n")
+    assert len(told) == 25
+    for i, (line, steps, bucket) in enumerate(
+        zip(told, encoded.steps[35:].tolist(), encoded.buckets[35:].tolist(), strict=True)
+    ):
+        *words, opened, close, upper, lower, volume = line.split()
+        wanted = [letter(n) for n in asked.words.lines[i].tolist()] if i <= 20 else ["?"]
+        assert words == wanted
+        assert LETTERS.index(volume) == bucket
+        body = int(opened), int(close)
+        candle = [body[0], max(body) + int(upper), min(body) - int(lower), body[1]]
+        assert candle == steps
+    assert "2330" not in user["content"]
+    assert "2025" not in user["content"]
+
+
+def test_nothing_known_is_said_as_unknown(walk: Walk) -> None:
+    user = prompt_messages(window(walk(3)), "compact")[1]["content"]
+    assert user.split("\n")[1] == "week ? ? month ? ?"
+    assert all(line.startswith("? ? ? ? ") for line in user.split("\n")[2:-1])
+
+
+@given(
+    values=st.lists(st.floats(-9, 9) | st.just(float("nan")), min_size=2, max_size=20),
+)
+def test_letters_keep_the_order_and_the_sign(values: list[float]) -> None:
+    moves = np.array(values)
+    for letters, sizes in ((signed(moves), moves), (widths(np.abs(moves)), np.abs(moves))):
+        assert ((letters == -1) == np.isnan(moves)).all()
+        assert letters.max() < len(LETTERS)
+        order = np.argsort(sizes[~np.isnan(moves)])
+        assert (np.diff(letters[~np.isnan(moves)][order]) >= 0).all()
+    there = ~np.isnan(moves)
+    assert (signed(moves)[there] + signed(-moves)[there] == 2 * MIDDLE).all()
+    assert widths(np.ones(1)).tolist() == [MIDDLE]
+
+
 def test_one_day() -> None:
     assert compact_line([12, 45, -30, 0], 3) == "+12 +45 -30 +0 3"
 
@@ -170,9 +233,10 @@ def test_the_question_does_not_depend_on_the_answer(walk: Walk) -> None:
     series = walk(3)
     known = window(series)
     other = replace(known, future=walk(9)[-5:])
-    for style in ("compact", "reference"):
-        assert prompt_messages(known, style) == prompt_messages(other, style)
-        assert training_messages(known, style).prompt == prompt_messages(known, style)
+    for style, version in STYLES:
+        question = prompt_messages(known, style, version=version)
+        assert question == prompt_messages(other, style, version=version)
+        assert training_messages(known, style, version=version).prompt == question
 
 
 @given(sigma=st.floats(0.001, 0.2))
@@ -184,10 +248,13 @@ def test_the_nearest_volatility_is_named(sigma: float) -> None:
 # --- both, through both tokenizers --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", ["compact", "reference"])
-def test_the_prompt_is_a_strict_prefix_of_the_example(tokenizer: Any, walk: Walk, style: Any) -> None:
+@pytest.mark.parametrize(("style", "version"), STYLES)
+def test_the_prompt_is_a_strict_prefix_of_the_example(
+    tokenizer: Any, walk: Walk, style: PromptStyle, version: CompactVersion
+) -> None:
     for seed, task in enumerate(DEFAULT_TASKS):
-        example = training_messages(window(walk(seed, days=90, start=9.7 * 10**seed), task), style)
+        asked = informed(window(walk(seed, days=90, start=9.7 * 10**seed), task), seed)
+        example = training_messages(asked, style, version=version)
         prompt = tokenizer.apply_chat_template(example.prompt, add_generation_prompt=True, return_dict=True)
         whole = tokenizer.apply_chat_template(example.prompt + example.completion, return_dict=True)
         n = len(prompt["input_ids"])
@@ -206,12 +273,28 @@ def test_a_compact_day_is_at_most_eleven_llama_3_tokens(llama3_tokenizer: Any) -
     assert len(llama3_tokenizer.encode("".join(lines), add_special_tokens=False)) == sum(counts)
 
 
+def test_a_day_of_the_second_version_is_at_most_fourteen_llama_3_tokens(llama3_tokenizer: Any) -> None:
+    rng = np.random.default_rng(0)
+    lines = []
+    for _ in range(500):
+        words = rng.integers(-1, len(LETTERS), WORDS).tolist()
+        day = [*rng.integers(-BOUND, BOUND + 1, 2).tolist(), *rng.integers(0, BOUND + 1, 2).tolist()]
+        lines.append(line_2(words, day, int(rng.integers(VOLUME_BUCKETS))) + "\n")
+    lines += [line_2([word] * WORDS, [BOUND] * 4, word) + "\n" for word in range(len(LETTERS))]
+    lines += [line_2(None, [-BOUND, -BOUND, BOUND, BOUND], 24) + "\n"]
+    counts = [len(ids) for ids in llama3_tokenizer(lines, add_special_tokens=False)["input_ids"]]
+    assert max(counts) <= 14
+    assert len(llama3_tokenizer.encode("".join(lines), add_special_tokens=False)) == sum(counts)
+
+
 @pytest.mark.parametrize("task", DEFAULT_TASKS, ids=str)
+@pytest.mark.parametrize(("version", "day"), [(1, 11), (2, 14)])
 def test_the_default_windows_fit_in_2048_llama_3_tokens(
-    llama3_tokenizer: Any, walk: Walk, task: Task
+    llama3_tokenizer: Any, walk: Walk, task: Task, version: CompactVersion, day: int
 ) -> None:
-    example = training_messages(window(walk(1, days=90, sigma=0.05), task), "compact")
+    asked = informed(window(walk(1, days=90, sigma=0.05), task), 1)
+    example = training_messages(asked, "compact", version=version)
     ids = llama3_tokenizer.apply_chat_template(example.prompt + example.completion, return_dict=True)[
         "input_ids"
     ]
-    assert len(ids) <= 100 + 11 * task.days <= 2048
+    assert len(ids) <= min(110 + day * task.days, 2048)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS
 from stockllm.forecaster.encoding.grammar import CompactTokens
-from stockllm.forecaster.encoding.prompts import compact_line
+from stockllm.forecaster.encoding.prompts import compact_line, line_2
 from stockllm.forecaster.encoding.tokenizer import (
     END_OF_TURN,
     SPECIAL_TOKENS,
@@ -52,6 +52,28 @@ def test_a_compact_day_is_five_tokens(embedded_tokenizer: Any, days: list[str]) 
     assert found[4::5] == [f" {day.split()[-1]}\n" for day in days[:-1]] + [f" {days[-1].split()[-1]}"]
 
 
+@given(
+    day=st.lists(st.integers(0, BOUND), min_size=4, max_size=4),
+    signs=st.tuples(st.sampled_from([-1, 1]), st.sampled_from([-1, 1])),
+    words=st.none() | st.lists(st.integers(-1, 24), min_size=4, max_size=4),
+    bucket=st.integers(0, VOLUME_BUCKETS - 1),
+    more=st.booleans(),
+)
+def test_a_day_of_the_second_version_is_a_token_a_word(
+    embedded_tokenizer: Any,
+    day: list[int],
+    signs: tuple[int, int],
+    words: list[int] | None,
+    bucket: int,
+    more: bool,
+) -> None:
+    line = line_2(words, [day[0] * signs[0], day[1] * signs[1], *day[2:]], bucket)
+    text = f"{line}\n? +1 -2 3 4 m" if more else line
+    found = pieces(embedded_tokenizer, text)
+    assert "".join(found) == text
+    assert len(found) == len(text.split())
+
+
 def test_values_in_order_have_ids_in_order(embedded_tokenizer: Any) -> None:
     tokens = CompactTokens.of(embedded_tokenizer)
     assert tokens is not None
@@ -59,7 +81,8 @@ def test_values_in_order_have_ids_in_order(embedded_tokenizer: Any) -> None:
     ids = [vocabulary[piece.replace(" ", "Ġ").replace("\n", "Ċ")] for piece in compact_pieces()]
     first = len(SPECIAL_TOKENS)
     assert ids == list(range(first, first + len(ids)))
-    assert tokens == CompactTokens(first, first + 339, first + 678 + VOLUME_BUCKETS, first + 678)
+    # The first version's last volume is the second's shadow: " 0" to " 24".
+    assert tokens == CompactTokens(first, first + 339, first + 678 + BOUND + 1, first + 678)
     assert tokens.opening == embedded_tokenizer.convert_tokens_to_ids("-169")
 
 
@@ -109,7 +132,12 @@ def test_the_chat_template_is_llama_3s(llama3_tokenizer: Any) -> None:
     check()
 
 
-def test_the_shipped_tokenizer_has_the_same_template(embedded_tokenizer: Any, llama3_tokenizer: Any) -> None:
+def test_the_shipped_tokenizer_has_the_same_template(llama3_tokenizer: Any) -> None:
+    from transformers import AutoTokenizer
+
+    from stockllm.forecaster.models.registry import base_model_dir
+
+    embedded_tokenizer = AutoTokenizer.from_pretrained(base_model_dir())
     assert embedded_tokenizer.chat_template == llama3_tokenizer.chat_template
     assert embedded_tokenizer.eos_token == END_OF_TURN
     assert embedded_tokenizer.all_special_tokens
