@@ -58,7 +58,7 @@ def outlook_of(
     :param memory: market days before ``end`` that are read; all where None.
     :param until: nothing that became known later is read; now where None.
     """
-    panel = panel_of(store, end, memory=memory)
+    panel = panel_of(store, end, memory=memory, until=until)
     ahead = [day.toordinal() for day in sessions if not len(panel.days) or day.toordinal() > panel.days[-1]]
     days = np.concatenate((panel.days, np.array(sorted(set(ahead)), dtype=np.int64)))
     return Outlook.of(panel, world_of(store, days, until or datetime.now(UTC)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,12 +84,19 @@ class Panel:
 
 
 def panel_of(
-    store: Store, end: date | None = None, *, codes: Sequence[str] | None = None, memory: int | None = None
+    store: Store,
+    end: date | None = None,
+    *,
+    codes: Sequence[str] | None = None,
+    memory: int | None = None,
+    until: datetime | None = None,
 ) -> Panel:
     """The panel of a store's stocks up to and including ``end``.
 
     :param codes: the stocks; all that have prices where None.
     :param memory: sessions before ``end`` that are enough; all where None.
+    :param until: what the institutions bought is read as it was known then; where None, as it was first
+        published on ``end``.
     """
     names = sorted({*store.bars.codes(), *store.adjusted.codes()}) if codes is None else list(codes)
     last = max(store.market_days(), default=None) if end is None else end
@@ -98,5 +105,7 @@ def panel_of(
     series = [store.long_series(code, end, since) for code in names]
     from stockllm.market.moments import flows_known
 
-    flows = store.flows.all(None if end is None else flows_known(end), names)
+    if until is None and end is not None:
+        until = flows_known(end)
+    flows = store.flows.all(until, names)
     return Panel.of(series, flows)
