@@ -47,11 +47,13 @@ class Plain:
     @classmethod
     def of(cls, model: Any, positions: int) -> Plain | None:
         """None for a model that is not made of plain layers alone, or whose weights are not float."""
-        config = getattr(model, "config", None)
-        if getattr(config, "model_type", "") != "llama" or not hasattr(model, "model"):
+        from transformers import LlamaForCausalLM
+
+        # PEFT's wrappers hand out the attributes of the model inside, and add to its forward pass.
+        if type(model) is not LlamaForCausalLM or model.config.hidden_act not in ("silu", "swish"):
             return None
-        body = model.model
-        for module in body.layers.modules():
+        config, body = model.config, model.model
+        for module in (*body.layers.modules(), model.lm_head):
             if not isinstance(module, torch.nn.Linear):
                 continue
             if type(module) is not torch.nn.Linear or module.bias is not None:
