@@ -237,10 +237,13 @@ class Store:
         """The company with this code; one of which only the code is known if it has bars."""
         found = _BUILT_IN.get(code) or next((c for c in self._added() if c.code == code), None)
         if found is None:
-            if self.bars.span(code) is None:
+            if not self._has_prices(code):
                 return self.resolve(code)
             found = Company.bare(code)
         return found
+
+    def _has_prices(self, code: str) -> bool:
+        return self.bars.span(code) is not None or self.adjusted.has(code)
 
     def resolve(self, query: str) -> Company:
         """The company that a code or a Chinese, English or listed name means.
@@ -252,7 +255,7 @@ class Store:
             return resolve(query, known)
         except UnknownName as error:
             code = query.strip()
-            if self.bars.span(code) is not None:
+            if self._has_prices(code):
                 return Company.bare(code)
             raise UnknownCompany(str(error), zh=error.zh) from error
 

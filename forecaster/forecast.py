@@ -16,6 +16,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.encoding.limits import (
     DEFAULT_PATHS,
     DEFAULT_SEED,
+    HISTORY,
     LONGEST_HORIZON,
     LOOK_BACK,
     SHORTEST_LOOK_BACK,
@@ -164,7 +165,7 @@ def _window(
             zh=f"沒有 {label(company)} 的股價：請用 'stockllm import PATH' 匯入。",
         )
     past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[prompt], len(series)))
-    return open_window(series, company, past, dates)
+    return open_window(series[max(0, len(series) - HISTORY) :], company, past, dates)
 
 
 def moment_now(store: Store, windows: Sequence[Window], clock: datetime) -> Moment:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from stockllm.data.database import Database
 from stockllm.data.records import BarSeries
 from stockllm.data.stores.bars import BarStore
-from stockllm.data.stores.known import Counts, keep, known, subjects
+from stockllm.data.stores.known import SEEN, Counts, keep, known, subjects
 from stockllm.market.moments import end_of
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ class AdjustedStore:
         """The codes that have adjusted candles, ascending."""
         with self._database.read() as connection:
             return subjects(connection, "adjusted_bars", "code")
+
+    def has(self, code: str) -> bool:
+        """Whether ``code`` has adjusted candles."""
+        with self._database.read() as connection:
+            found = connection.exec_driver_sql(
+                f"SELECT 1 FROM adjusted_bars WHERE code = ? AND {SEEN} LIMIT 1", (code,)
+            ).first()
+        return found is not None
 
     def days(self) -> list[date]:
         """The days on which the company with the most candles has one, ascending; empty without any.

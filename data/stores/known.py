@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # date.toordinal() of a day that SQLite gives as a Julian day.
 _DAY = "julianday(date) - 1721424.5"
-_SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
+SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
 
 # Single precision keeps 24 bits: 18.05 may come back as 18.0499992. Less than this is no revision.
 _NOISE = 2e-7
@@ -84,7 +84,7 @@ def known(
     moment = _FOREVER if until is None else seconds(until)
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
-        f" WHERE {where}known_at <= ? AND date >= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
+        f" WHERE {where}known_at <= ? AND date >= ? AND {SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
         (*subject.values(), moment, (since or date.min).isoformat()),
     ).fetchall()
     try:
