@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -203,20 +203,17 @@ def long_series(bars: BarStore, adjusted: AdjustedStore, code: str, end: date | 
     else:
         scale = float(traded.close[common]) / float(older.close[place[traded.dates[common]]])
     older = older[:before]
-    older = Series(
-        code,
-        older.dates,
-        older.open * scale,
-        older.high * scale,
-        older.low * scale,
-        older.close * scale,
-        older.volume,
-        older.reference * scale,
-        None if traded.value is None else np.full(before, np.nan),
-        None if traded.trades is None else np.full(before, np.nan),
+    older = replace(
+        older,
+        open=older.open * scale,
+        high=older.high * scale,
+        low=older.low * scale,
+        close=older.close * scale,
+        reference=older.reference * scale,
+        value=None if traded.value is None else np.full(before, np.nan),
+        trades=None if traded.trades is None else np.full(before, np.nan),
     )
     reference = traded.reference.copy()
     if common is not None:  # what is known of the day before ends the guess that its open is
         reference[0] = older.close[-1]
-    traded = Series(code, traded.dates, *traded._columns()[:5], reference, traded.value, traded.trades)
-    return older.then(traded)
+    return older.then(replace(traded, reference=reference))

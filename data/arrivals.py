@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
 
 from stockllm.data.database import Database
+from stockllm.data.errors import StoreError
+from stockllm.data.known import SEEN, subjects
 from stockllm.data.schema_history import (
     adjusted_bars,
     arrivals,
@@ -26,15 +28,15 @@ from stockllm.data.schema_history import (
     world_bars,
 )
 
-#: The tables whose rows name their arrival.
-TABLES = (
-    adjusted_bars,
-    institutional_flows,
-    margin_balances,
-    monthly_revenues,
-    world_bars,
-    index_futures,
-)
+#: Kind of arrival -> the table whose rows name it.
+KINDS = {
+    "adjusted": adjusted_bars,
+    "flows": institutional_flows,
+    "margin": margin_balances,
+    "revenue": monthly_revenues,
+    "world": world_bars,
+    "futures": index_futures,
+}
 
 # Where a process cannot be asked after, it counts as gone after so long.
 _PATIENCE = timedelta(hours=6)
@@ -78,9 +80,9 @@ class ArrivalStore:
             raise
         with self._database.write() as connection:
             if arrival.kept:
-                connection.execute(
-                    sa.update(arrivals).where(arrivals.c.id == arrival.id).values(state="whole")
-                )
+                change = sa.update(arrivals).where(arrivals.c.id == arrival.id).values(state="whole")
+                if not connection.execute(change).rowcount:
+                    raise _taken_away(source)
             else:
                 _remove(connection, arrival.id, rows=False)
 
@@ -96,6 +98,34 @@ class ArrivalStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row.source, datetime.fromisoformat(row.arrived_at))
 
+    def extents(self) -> dict[str, tuple[int, date, date]]:
+        """Kind -> its number of companies, symbols or futures, the first and the last day of any of them.
+
+        Kinds without a row are absent. A few seeks for each subject, however many its days are.
+        """
+        found = {}
+        for kind, table in KINDS.items():
+            subject = table.primary_key.columns.keys()[0]
+            days = f"SELECT date FROM {table.name} WHERE {subject} = :one AND {SEEN} ORDER BY date"
+            with self._database.read() as connection:
+                spans = [
+                    connection.exec_driver_sql(
+                        f"SELECT ({days} LIMIT 1), ({days} DESC LIMIT 1)", {"one": one}
+                    ).one()
+                    for one in subjects(connection, table.name, subject)
+                ]
+            if spans:
+                first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+                found[kind] = (len(spans), date.fromisoformat(first), date.fromisoformat(last))
+        return found
+
+
+def _taken_away(source: str) -> StoreError:
+    return StoreError(
+        f"What {source} brought was taken for a dead process's and removed: import it again, alone.",
+        zh=f"{source} 帶入的資料被誤認為已中斷的匯入而移除：請單獨重新匯入。",
+    )
+
 
 def _sweep(connection: sa.Connection) -> None:
     """Take away what processes that are no more have left half done."""
@@ -107,7 +137,7 @@ def _sweep(connection: sa.Connection) -> None:
 
 def _remove(connection: sa.Connection, id: int, *, rows: bool) -> None:
     if rows:
-        for table in TABLES:
+        for table in KINDS.values():
             connection.execute(sa.delete(table).where(table.c.arrival == id))
     connection.execute(sa.delete(arrivals).where(arrivals.c.id == id))
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 # date.toordinal() of a day that SQLite gives as a Julian day.
 _DAY = "julianday(date) - 1721424.5"
-_SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
+#: Leaves out what is still arriving.
+SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
 
 # Single precision keeps 24 bits: 18.05 may come back as 18.0499992. Less than this is no revision.
 _NOISE = 2e-7
@@ -83,7 +84,7 @@ def known(
     moment = _FOREVER if until is None else seconds(until)
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
-        f" WHERE {where}known_at <= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
+        f" WHERE {where}known_at <= ? AND {SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
         (*subject.values(), moment),
     ).fetchall()
     try:
@@ -110,6 +111,7 @@ def subjects(connection: sa.Connection, table: str, column: str) -> list[str]:
         f"WITH RECURSIVE each(one) AS (SELECT min({column}) FROM {table} UNION ALL"
         f" SELECT (SELECT min({column}) FROM {table} WHERE {column} > each.one) FROM each"
         " WHERE each.one IS NOT NULL) SELECT one FROM each WHERE one IS NOT NULL"
+        f" AND EXISTS (SELECT 1 FROM {table} WHERE {column} = one AND {SEEN})"
     )
     return [row[0] for row in connection.exec_driver_sql(query)]
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from stockllm.data import schema
 from stockllm.data.adjusted import AdjustedStore, long_series
-from stockllm.data.arrivals import TABLES, ArrivalStore
+from stockllm.data.arrivals import KINDS, ArrivalStore
 from stockllm.data.bars import BarStore
 from stockllm.data.books import BookStore
 from stockllm.data.collected import CollectedStore
@@ -176,7 +176,7 @@ class Store:
         with self._database.read() as connection:
             return any(
                 connection.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(table))))
-                for table in TABLES
+                for table in KINDS.values()
             )
 
     def long_series(self, code: str, end: date | None = None) -> Series:
