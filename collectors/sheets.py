@@ -34,8 +34,8 @@ _COLUMNS: dict[Kind, dict[str, tuple[str, ...]]] = {
     "world": {"symbol": ("symbol", "ticker"), "date": ("date",), **OHLC, "volume": ("volume",)},
     "futures": {
         "date": ("date", "交易日期"),
-        "session": ("session", "交易時段"),
-        "expiry": ("expiry", "contract", "到期月份(週別)"),
+        "session": ("session", "交易時段", "tradingsession"),
+        "expiry": ("expiry", "contractmonth(week)", "到期月份(週別)", "contract"),
         **OHLC,
         "product": ("product", "契約"),
         "change": ("change", "漲跌價"),
@@ -120,19 +120,34 @@ def sheet_of_text(text: str, kind: Kind, name: str) -> Sheet:
             f"{name} cannot be read as CSV ({error}): export it again.",
             zh=f"{name} 不是正確的 CSV（{error}）：請重新匯出。",
         ) from error
-    place = _places(header, kind, name)
     if not rows:
+        _places(header, kind, name)
         raise _no_rows(name)
+    return sheet_of_rows(header, [row for _, row in rows], kind, name, [line for line, _ in rows])
+
+
+def sheet_of_rows(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    kind: Kind,
+    name: str,
+    lines: Sequence[int] | None = None,
+) -> Sheet:
+    """Rows of cells under a header. ImportFailed where a needed column is missing.
+
+    A row that is longer by empty cells is cut; one of any other width cannot be told apart by column.
+    """
+    place = _places(header, kind, name)
     width = len(header)
     cells = []
-    for _, row in rows:
-        whole = row[:width] if len(row) >= width and not any(c.strip() for c in row[width:]) else []
-        cells.append(whole or [""] * width)  # a row of another width cannot be told apart by column
+    for row in rows:
+        whole = len(row) >= width and not any(cell.strip() for cell in row[width:])
+        cells.append(list(row[:width]) if whole else [""] * width)
     return Sheet(
         kind,
         {ours: [row[i].strip() for row in cells] for ours, i in place.items()},
-        [line for line, _ in rows],
-        lambda i: ",".join(rows[i][1]),
+        list(lines) if lines is not None else list(range(1, len(rows) + 1)),
+        lambda i: ",".join(rows[i]),
     )
 
 

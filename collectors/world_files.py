@@ -48,8 +48,17 @@ _LONGEST_BREAK = 5
 # New York
 
 
-def take_world(store: Store, source: str, sheet: Sheet, now: datetime) -> ImportReport:
-    """Keep New York's days, all or none. A day counts from its close, however its row is stamped."""
+#: What a site shows and means no harm by: counted as refused, and not kept in quarantine.
+HARMLESS = frozenset({"other_contract", "session_open", "future_date"})
+
+
+def take_world(
+    store: Store, source: str, sheet: Sheet, now: datetime, *, aside: frozenset[str] = frozenset()
+) -> ImportReport:
+    """Keep New York's days, all or none. A day counts from its close, however its row is stamped.
+
+    Rows refused for a reason of ``aside`` are counted and not kept in quarantine.
+    """
     days, prices, volumes = sheet.days(NEW_YORK), sheet.prices(), sheet.numbers("volume")
     symbols = [symbol_of(cell) for cell in sheet.columns["symbol"]]
     judged = Judgement(len(sheet))
@@ -76,7 +85,7 @@ def take_world(store: Store, source: str, sheet: Sheet, now: datetime) -> Import
             columns = dict(zip(OHLC, prices[own].T, strict=True)) | {"volume": volumes[own]}
             counts = counts.plus(store.world.keep_bars(arrival, symbol, days[own], columns, closes[own]))
         refused = judged.refused(source, np.array(sheet.lines), days, sheet.raw)
-        store.bars.quarantine(refused)
+        store.bars.quarantine(row for row in refused if row.reason not in aside)
     notes = (*_unknown(names), *_gaps(names, which[good], days[good]))
     return _report(source, "world", sheet, counts, refused, len(names), notes)
 
@@ -150,10 +159,18 @@ def _times(n: int) -> str:
 # TAIFEX
 
 
-def take_futures(store: Store, source: str, sheet: Sheet, now: datetime) -> ImportReport:
+def take_futures(
+    store: Store,
+    source: str,
+    sheet: Sheet,
+    now: datetime,
+    *,
+    aside: frozenset[str] = frozenset({"other_contract"}),
+) -> ImportReport:
     """Keep the sessions of the nearest month, all or none. A night is known once it is over.
 
-    Spreads, weekly contracts and later months count as quarantined and are not kept.
+    Rows refused for a reason of ``aside`` are counted and not kept in quarantine: TAIFEX lists spreads,
+    weekly contracts and later months beside the nearest one.
     """
     days, prices, volumes = sheet.days(TAIPEI), sheet.prices(), sheet.numbers("volume")
     n = len(sheet)
@@ -196,7 +213,7 @@ def take_futures(store: Store, source: str, sheet: Sheet, now: datetime) -> Impo
                 )
             )
         refused = judged.refused(source, np.array(sheet.lines), days, sheet.raw)
-        store.bars.quarantine(row for row in refused if row.reason != "other_contract")
+        store.bars.quarantine(row for row in refused if row.reason not in aside)
     return _report(source, "futures", sheet, counts, refused, len(set(products)), ())
 
 

@@ -16,6 +16,7 @@ only their moves do.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
+    from datetime import date
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -165,6 +168,49 @@ def keep(
                 known_at[write], expiries is not None, whole)  # fmt: skip
         arrival.kept += len(write)
     return Counts(int((~there).sum()), int(unchanged.sum()), int(revised.sum()))
+
+
+def keep_day(
+    connection: sa.Connection,
+    table: str,
+    arrival: Arrival,
+    day: date,
+    codes: Sequence[str],
+    columns: Mapping[str, NDArray[np.float64]],
+    known_at: datetime,
+) -> Counts:
+    """Keep one day's figures of many companies, none twice: whole numbers, otherwise as ``keep`` does."""
+    import numpy as np
+
+    if not codes:
+        return Counts()
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    names = ", ".join(f"t.{name}" for name in columns)
+    # One seek a company; of its versions the last one stays.
+    last = {
+        row[0]: row[1:-1]
+        for row in raw.execute(
+            f"SELECT t.code, {names}, t.arrival FROM json_each(?) AS w JOIN {table} t"
+            f" ON t.code = w.value AND t.date = ? AND {SEEN} ORDER BY t.code, t.arrival",
+            (json.dumps(list(codes)), day.isoformat()),
+        )
+    }
+    given = [tuple(int(one) for one in row) for row in np.stack(list(columns.values())).T.tolist()]
+    public, revised_at = seconds(known_at), max(seconds(known_at), seconds(arrival.at))
+    rows = [
+        (code, day.isoformat(), *figures, revised_at if code in last else public, arrival.id)
+        for code, figures in zip(codes, given, strict=True)
+        if last.get(code) != figures
+    ]
+    raw.executemany(
+        f"INSERT INTO {table} (code, date, {', '.join(columns)}, known_at, arrival)"
+        f" VALUES ({', '.join('?' * (len(columns) + 4))})",
+        rows,
+    )
+    arrival.kept += len(rows)
+    revised = sum(row[0] in last for row in rows)
+    return Counts(len(rows) - revised, len(codes) - len(rows), revised)
 
 
 def _key(days: NDArray[np.int64], expiries: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0007"
+HEAD = "0008"
 
 metadata = sa.MetaData()
 
@@ -255,7 +255,8 @@ site_bars = Table(
     Column("why", Text, nullable=False),
 )
 
-#: What has been collected, so that nobody asks for it again; see ``data.collected``.
+#: What has been collected, so that nobody asks for it again; see ``data.collected``. ``asked`` counts
+#: the times that a site said it has nothing.
 collected = Table(
     "collected",
     metadata,
@@ -270,6 +271,7 @@ collected = Table(
     Column("refused", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),
     Column("at", Text, nullable=False),
+    Column("asked", Integer, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 
