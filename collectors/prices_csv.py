@@ -36,6 +36,12 @@ COLUMNS = {
 }
 NEEDED = ("date", "open", "high", "low", "close", "volume")
 
+#: What foreign investors, investment trusts and dealers bought net -> shares in one of its units.
+FLOWS = {
+    ("foreign_lots", "trust_lots", "dealer_lots"): 1000,
+    ("foreign_net", "trust_net", "dealer_net"): 1,
+}
+
 _DATE = re.compile(r"(\d{2,4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 _COMPACT_DATE = re.compile(r"(\d{3,4})(\d\d)(\d\d)")
 _TIME_OF_DAY = re.compile(r"[T ]\d{1,2}:\d\d.*$")
@@ -67,6 +73,7 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
             zh=f"{name} 不是正確的 CSV（{error}）：請重新匯出。",
         ) from error
     place = find_columns(header, name)
+    flows = find_flows(header)
     if not rows:
         raise ImportFailed(
             f"{name} has a header but no rows: there is nothing to import.",
@@ -95,6 +102,9 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
         changes=optional("change"),
         values=optional("value"),
         trades=optional("trades"),
+        flows=None
+        if flows is None
+        else np.stack([_numbers([row[i] for row in padded]) for i in flows[0]], axis=1) * flows[1],
     )
 
 
@@ -127,6 +137,15 @@ def find_columns(header: Sequence[str], name: str, needed: Sequence[str] = NEEDE
             zh=f"{name} 缺少欄位 {', '.join(missing)}：股價檔需要欄位 {asked}。",
         )
     return place
+
+
+def find_flows(header: Sequence[str]) -> tuple[list[int], int] | None:
+    """The positions of the three columns of net purchases and the shares in their unit, if all are there."""
+    names = [cell.strip().casefold() for cell in header]
+    for wanted, unit in FLOWS.items():
+        if all(name in names for name in wanted):
+            return [names.index(name) for name in wanted], unit
+    return None
 
 
 @lru_cache(maxsize=20_000)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.collectors.prices_csv import NEEDED, find_columns, read_day, read_number
+from stockllm.collectors.prices_csv import NEEDED, find_columns, find_flows, read_day, read_number
 from stockllm.data.errors import ImportFailed
 from stockllm.data.validation import RawRows
 
@@ -56,13 +56,17 @@ def read(path: Path, *, source: str, name: str) -> Iterator[RawRows]:
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
             place = find_columns(names, name, ("code", *NEEDED))
-            table = file.read(columns=[names[i] for i in place.values()])
+            net = find_flows(names)
+            wanted = [*place.values(), *(net[0] if net else ())]
+            table = file.read(columns=[names[i] for i in wanted])
     except (pa.ArrowException, OSError) as error:
         raise ImportFailed(
             f"{name} cannot be read as parquet ({_first(error)}): export it again.",
             zh=f"{name} 不是正確的 parquet（{_first(error)}）：請重新匯出。",
         ) from error
     columns = {ours: table.column(names[i]) for ours, i in place.items()}
+    bought = [table.column(names[i]) for i in net[0]] if net else []
+    unit = net[1] if net else 1
     del table
 
     codes, which = _codes(columns["code"])
@@ -70,7 +74,8 @@ def read(path: Path, *, source: str, name: str) -> Iterator[RawRows]:
     prices = [_numbers(columns[c], c, name) for c in ("open", "high", "low", "close")]
     volumes = _numbers(columns["volume"], "volume", name)
     extra = {c: _numbers(columns[c], c, name) for c in ("change", "value", "trades") if c in columns}
-    del columns
+    flows = [_numbers(column, "flows", name) * unit for column in bought]
+    del columns, bought
     # A stable sort keeps each company's rows in the order of the file.
     order = np.argsort(which, kind="stable")
     edges = np.flatnonzero(np.diff(which[order], prepend=-1, append=len(codes)))
@@ -93,7 +98,31 @@ def read(path: Path, *, source: str, name: str) -> Iterator[RawRows]:
             changes=extra["change"][rows] if "change" in extra else None,
             values=extra["value"][rows] if "value" in extra else None,
             trades=extra["trades"][rows] if "trades" in extra else None,
+            flows=np.stack([column[rows] for column in flows], axis=1) if flows else None,
         )
+
+
+def prices_by_code(path: Path, *, name: str) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Each code with its prices, shape (n, 4), a part of the file at a time; the same errors as ``read``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            place = find_columns(names, name, ("code", *NEEDED))
+            wanted = [names[place[column]] for column in ("code", "open", "high", "low", "close")]
+            for number in range(file.num_row_groups):
+                table = file.read_row_group(number, columns=wanted)
+                codes, which = _codes(table.column(wanted[0]))
+                prices = np.stack([_numbers(table.column(one), one, name) for one in wanted[1:]], axis=1)
+                for i, code in enumerate(codes):
+                    yield code, prices[which == i]
+    except (pa.ArrowException, OSError) as error:
+        raise ImportFailed(
+            f"{name} cannot be read as parquet ({_first(error)}): export it again.",
+            zh=f"{name} 不是正確的 parquet（{_first(error)}）：請重新匯出。",
+        ) from error
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

@@ -17,6 +17,13 @@ NAMES: dict[str, tuple[str, str]] = {
     "close_outside_range": ("收盤價超出高低價", "close out of range"),
     "jump_100x": ("價格跳動百倍", "jump of 100 times"),
     "duplicate": ("重複", "duplicate"),
+    "lost_zeros": ("代號缺開頭的零", "code without its leading zeros"),
+    "not_a_code": ("不是代號", "not a code"),
+    "future_date": ("未來日期", "future date"),
+    "session_open": ("尚未收盤", "session not over"),
+    "unknown_session": ("不明時段", "unknown session"),
+    "sum_differs": ("合計不符", "sum that differs"),
+    "other_contract": ("非月份契約", "not a monthly contract"),
 }
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from stockllm.data.sentences import Sentence
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -60,13 +62,15 @@ class QuarantinedRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of every row of an import. ``accepted + unchanged + quarantined == read``.
+    """What became of every row of an import. ``accepted + unchanged + revised + quarantined == read``.
 
-    ``repaired`` and ``flagged`` count rows that are also in ``accepted`` or ``unchanged``.
+    ``repaired`` and ``flagged`` count rows that are also in ``accepted`` or ``unchanged``. ``revised``
+    rows replace an earlier version, except those of traded prices, which count as accepted. ``notes`` say
+    what the counts cannot: how a file was understood, what it lacks.
     """
 
     source: str
-    kind: Literal["prices", "companies", "news"]
+    kind: Literal["prices", "companies", "news", "adjusted", "flows", "world", "futures"]
     read: int = 0
     accepted: int = 0
     unchanged: int = 0
@@ -75,6 +79,8 @@ class ImportReport:
     quarantined: int = 0
     companies: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    revised: int = 0
+    notes: tuple[Sentence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Dates are ISO text (``sa.Date`` on SQLite); timestamps are ISO text with their offset. Prices are
 integer hundredths of a TWD. A change here needs a new migration in ``data/migrations/versions``
-and a new ``HEAD``; a test compares the two. The exchange's tables are in ``data.schema_exchange``.
+and a new ``HEAD``; a test compares the two. The exchange's tables are in ``data.schema_exchange``, those of
+adjusted candles and of the world in ``data.schema_history``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0006"
+HEAD = "0008"
 
 metadata = sa.MetaData()
 
@@ -254,7 +255,8 @@ site_bars = Table(
     Column("why", Text, nullable=False),
 )
 
-#: What has been collected, so that nobody asks for it again; see ``data.stores.collected``.
+#: What has been collected, so that nobody asks for it again; see ``data.stores.collected``. ``asked`` counts
+#: the times that a site said it has nothing.
 collected = Table(
     "collected",
     metadata,
@@ -269,6 +271,7 @@ collected = Table(
     Column("refused", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),
     Column("at", Text, nullable=False),
+    Column("asked", Integer, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 

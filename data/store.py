@@ -21,10 +21,14 @@ from stockllm.data import schema
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError, UnknownCompany
 from stockllm.data.paths import Home
+from stockllm.data.records import BarSeries
+from stockllm.data.stores.adjusted import AdjustedStore, long_series
+from stockllm.data.stores.arrivals import KINDS, ArrivalStore
 from stockllm.data.stores.bars import BarStore
 from stockllm.data.stores.books import BookStore
 from stockllm.data.stores.collected import CollectedStore
 from stockllm.data.stores.exrights import ExRightStore
+from stockllm.data.stores.flows import flow_store, margin_store, revenue_store
 from stockllm.data.stores.ledger import LedgerStore
 from stockllm.data.stores.news import NewsStore
 from stockllm.data.stores.news_turns import NewsTurnStore
@@ -36,6 +40,7 @@ from stockllm.data.stores.scores import ScoreStore
 from stockllm.data.stores.sent_orders import SentOrderStore
 from stockllm.data.stores.signals import SignalStore
 from stockllm.data.stores.survey import SurveyStore
+from stockllm.data.stores.world import WorldStore
 from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
 
@@ -53,6 +58,12 @@ class Store:
         self.notes = NoteStore(database)
         self.bars = BarStore(database)
         self.survey = SurveyStore(database)
+        self.arrivals = ArrivalStore(database)
+        self.adjusted = AdjustedStore(database)
+        self.flows = flow_store(database)
+        self.margin = margin_store(database)
+        self.revenue = revenue_store(database)
+        self.world = WorldStore(database)
         self.news = NewsStore(database)
         self.news_turns = NewsTurnStore(database)
         self.ledger = LedgerStore(database)
@@ -148,15 +159,33 @@ class Store:
     def set_simulated(self, flag: bool) -> None:
         """Say of an empty store what prices it will hold. StoreError where it holds the other kind."""
         if flag != self.simulated:
-            if self.bars.last_date() is not None:
+            if self._has_figures():
                 raise self._other_kind(flag)
             self.notes.set("simulated", "yes" if flag else "no")
 
     def expect_simulated(self, flag: bool) -> None:
         """StoreError where prices of this kind must not come in, because the other kind is here."""
         simulated = self.simulated
-        if simulated != flag and (simulated or self.bars.last_date() is not None):
+        if simulated != flag and (simulated or self._has_figures()):
             raise self._other_kind(flag)
+
+    def _has_figures(self) -> bool:
+        """Whether prices are here, traded or adjusted, or figures of the world."""
+        if self.bars.last_date() is not None:
+            return True
+        with self._database.read() as connection:
+            return any(
+                connection.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(table))))
+                for table in KINDS.values()
+            )
+
+    def long_series(self, code: str, end: date | None = None) -> BarSeries:
+        """The traded bars of ``code`` up to and including ``end``, preceded by its adjusted candles.
+
+        The adjusted days before the first traded bar are scaled so that the move into it is right.
+        Where nothing was traded, the adjusted candles are all there is.
+        """
+        return long_series(self.bars, self.adjusted, code, end)
 
     def _other_kind(self, wanted: bool) -> StoreError:
         here, there = ("real", "simulated") if wanted else ("simulated", "real")

@@ -67,7 +67,8 @@ class RawRows:
     shape (n, 4): open, high, low, close in TWD. NaN stands for a number that cannot be read.
     ``blank`` marks rows whose four prices the source left empty on purpose. ``changes`` are the
     exchange's moves from the reference price, NaN where it is silent, as are ``values`` (TWD) and
-    ``trades``. ``raw(i)`` is row i as text.
+    ``trades``. ``flows``, shape (n, 3), are the shares that foreign investors, investment trusts and
+    dealers bought, less those sold. ``raw(i)`` is row i as text.
     """
 
     code: str
@@ -81,6 +82,7 @@ class RawRows:
     changes: Floats | None = None
     values: Floats | None = None
     trades: Floats | None = None
+    flows: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.days)

@@ -15,9 +15,22 @@ from stockllm.cli.output import banner, counter, emit_json, show, store_to_fill,
 from stockllm.data.reasons import name_of
 
 if TYPE_CHECKING:
+    from stockllm.collectors.adjusted import Basis
     from stockllm.data.records import ImportReport
 
-_COUNTS = ("read", "accepted", "unchanged", "repaired", "flagged", "quarantined")
+_COUNTS = ("read", "accepted", "unchanged", "revised", "repaired", "flagged", "quarantined")
+_SHOWN = tuple(name for name in _COUNTS if name != "revised")  # a line of its own where there are any
+
+#: The kinds of rows, in Traditional Chinese and English.
+KINDS = {
+    "prices": ("價格", "prices"),
+    "adjusted": ("還原股價", "adjusted"),
+    "flows": ("法人買賣超", "flows"),
+    "world": ("國際行情", "world"),
+    "futures": ("指數期貨", "futures"),
+    "companies": ("公司", "companies"),
+    "news": ("新聞", "news"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +42,25 @@ def import_(
     paths: list[str] = typer.Argument(
         ...,
         metavar="PATH...",
-        help="Prices: CSV (file or folder, code in the name) or parquet; company lists and news: JSON.",
+        help="Prices: CSV (file or folder, code in the name) or parquet; world prices and index futures: "
+        "CSV or parquet; company lists and news: JSON.",
     ),
+    adjusted: bool = typer.Option(
+        False, "--adjusted", help="Take prices as adjusted for dividends and splits, whatever they look like."
+    ),
+    traded: bool = typer.Option(False, "--traded", help="Take prices as traded, whatever they look like."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
-    """Import prices, company lists and news; importing a file again changes nothing."""
+    """Import prices, the world's too, company lists and news; importing a file again changes nothing."""
     from stockllm.collectors.imports import import_paths
     from stockllm.data.errors import ImportFailed, UsageError
 
+    if adjusted and traded:
+        raise UsageError(
+            "--adjusted and --traded exclude each other: name one, or neither to let the prices tell.",
+            zh="--adjusted 與 --traded 不能並用：請擇一，或都不指定而由股價判斷。",
+        )
+    basis: Basis | None = "adjusted" if adjusted else "traded" if traded else None
     for given in paths:  # before anything is touched
         if not given.strip():
             raise UsageError(
@@ -49,7 +73,7 @@ def import_(
                 zh=f"沒有 {given} 這個檔案或資料夾，沒有匯入任何內容：請檢查路徑。",
             )
     with store_to_fill() as (store, settings):
-        reports = import_paths(store, [Path(path) for path in paths], counter)
+        reports = import_paths(store, [Path(path) for path in paths], counter, basis=basis)
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:
@@ -63,6 +87,9 @@ def import_(
         return
     banner(simulated, settings.language)
     _print(totals, settings.language)
+    for report in reports:
+        for note in report.notes:
+            show(f"  {report.source}: {note.sentence(settings.language)}")
 
 
 def _totals(reports: Iterable[ImportReport]) -> list[dict[str, Any]]:
@@ -88,16 +115,21 @@ def _print(totals: Sequence[dict[str, Any]], language: str) -> None:
         "Kind Read Accepted Unchanged Repaired Flagged Quarantined",
         language,
     ).split()
-    names = {"prices": "價格", "companies": "公司", "news": "新聞"}
     rows: list[list[object]] = [
-        [text(names[row["kind"]], row["kind"], language), *(row[name] for name in _COUNTS)] for row in totals
+        [text(*KINDS[row["kind"]], language), *(row[name] for name in _SHOWN)] for row in totals
     ]
     if len(rows) > 1:
-        rows.append(
-            [text("合計", "total", language), *(sum(row[name] for row in totals) for name in _COUNTS)]
-        )
+        rows.append([text("合計", "total", language), *(sum(row[name] for row in totals) for name in _SHOWN)])
     table(headers, rows, right=range(1, len(headers)))
     for row in totals:
+        if row["revised"]:
+            show(
+                text(
+                    f"  {KINDS[row['kind']][0]}：{row['revised']} 筆與先前不同，已取代（舊值保留）",
+                    f"  {KINDS[row['kind']][1]}: {row['revised']} differ from what was stored and replace it",
+                    language,
+                )
+            )
         for reason, count in row["reasons"].items():
             words = f"{name_of(reason, language)} ({reason})"
             show(text(f"  隔離 {words}：{count}", f"  quarantined, {words}: {count}", language))
