@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from stockllm.data import clock
 from stockllm.data.database import Database
 from stockllm.data.records import Bar, BarFlag, QuarantinedRow, Series
 
@@ -99,9 +100,11 @@ class BarStore:
         ``bar_revisions``. A bar whose ``value``, ``trades`` or ``reference`` is None leaves what is
         stored there, unless its prices or volume differ.
         """
-        now = datetime.now(UTC).isoformat()
+        moment = clock.now()
+        now = moment.isoformat()
         accepted = unchanged = 0
         with self._database.write() as connection:
+            clock.saw(connection, moment)
             connection.exec_driver_sql(_STAGE)
             for batch in _batches(bars, now):
                 connection.exec_driver_sql("DELETE FROM incoming")
@@ -121,7 +124,7 @@ class BarStore:
         For what becomes known of a day after its bar: unlike ``put`` it takes a flag back. The old
         bars are kept in ``bar_revisions``. The number of bars changed.
         """
-        now = datetime.now(UTC).isoformat()
+        now = clock.now().isoformat()
         where = "code = ? AND date = ? AND (reference IS NOT ? OR flags <> ?)"
         keep = f"INSERT INTO bar_revisions ({_COLUMNS}, replaced_at) SELECT {_COLUMNS}, ? FROM bars"
         changed = 0
@@ -137,7 +140,7 @@ class BarStore:
 
     def quarantine(self, rows: Iterable[QuarantinedRow]) -> int:
         """Keep rows that were refused, each once; the number not kept before."""
-        now = datetime.now(UTC).isoformat()
+        now = clock.now().isoformat()
         statement = (
             "INSERT INTO quarantine (source, line, code, date, reason, raw, arrived_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.sentences import Sentence
+from stockllm.market.moments import Moment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +178,8 @@ class PathForecast:
     ``prices`` has shape (paths, horizon, 4) in hundredths of a TWD, the last axis open, high, low,
     close; ``volumes`` has shape (paths, horizon) in shares. ``dates`` are the sessions forecast,
     ``as_of`` the last observed one. ``adapter`` is None for a base model alone; ``model_hash`` and
-    ``adapter_hash`` are SHA-256 over the weights.
+    ``adapter_hash`` are SHA-256 over the weights. ``moment`` says when it was made, ``known_until``
+    (aware) until when it knew anything; None for the forecasts from before that was kept.
     """
 
     code: str
@@ -197,6 +199,8 @@ class PathForecast:
     seed: int
     simulated: bool
     parse_failures: int = 0
+    moment: Moment = "evening"
+    known_until: datetime | None = None
 
     @property
     def paths(self) -> int:

@@ -14,7 +14,7 @@ from stockllm.data.scores import Score
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import record
 from stockllm.tui.app import StockApp
-from stockllm.tui.market import board
+from stockllm.tui.core import record as core
 from stockllm.tui.market.board import load_detail
 from stockllm.tui.market.forecast_line import ForecastLine
 
@@ -55,10 +55,11 @@ async def test_the_record_stands_beside_the_forecast_and_grows_with_it(
         await settle(pilot)
         assert last_line(app) == none
         with Store.open(home) as store:
-            score(store, replace(forecast, model="ewma", adapter=None, adapter_hash=None), "naive")
+            naive = replace(forecast, code="2317", model="ewma", adapter=None, adapter_hash=None)
+            score(store, naive, "naive")
             # One of another company counts: the record is the model's, not the stock's.
             score(store, replace(forecast, code="2317"), "other")
-            score(store, forecast, "one")
+            score(store, forecast, "data")  # the one that the store has already
             said = record(store, model="llama+taiwan-41")
         await pilot.press("r")
         await settle(pilot)
@@ -87,9 +88,9 @@ def test_scores_are_read_again_only_when_there_are_new_ones(home: Home, forecast
         score(store, forecast, "one")
     first = load_detail(home, "2330").record
     assert first is not None
-    reads = board._sentences.cache_info().misses
+    reads = core._sentences.cache_info().misses
     assert load_detail(home, "2330").record is first
-    assert board._sentences.cache_info().misses == reads
+    assert core._sentences.cache_info().misses == reads
     with Store.open(home) as store:
         score(store, forecast, "two")
     assert load_detail(home, "2330").record != first
