@@ -34,8 +34,10 @@ from stockllm.cli import (
     forecast,
     health,
     import_,
+    imports,
     ledger,
     pretrain,
+    prices,
     quality,
     refresh,
     schedule,
@@ -49,6 +51,8 @@ from stockllm.data.errors import StockllmError
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
 GROUPS = (
     import_,
+    imports,
+    prices,
     demo,
     companies,
     refresh,

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from stockllm.data.database import Database
+from stockllm.data.errors import StoreError
+from stockllm.data.known import Counts
 from stockllm.data.schema_history import (
     adjusted_bars,
     arrivals,
@@ -25,6 +28,9 @@ from stockllm.data.schema_history import (
     monthly_revenues,
     world_bars,
 )
+
+if TYPE_CHECKING:
+    from stockllm.data.bars import BarStore
 
 #: The tables whose rows name their arrival.
 TABLES = (
@@ -48,6 +54,16 @@ class Arrival:
     source: str
     at: datetime
     kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRow:
+    """An arrival that is whole: what it held, from where, and when it came in."""
+
+    id: int
+    kind: str
+    source: str
+    at: datetime
 
 
 class ArrivalStore:
@@ -84,6 +100,32 @@ class ArrivalStore:
             else:
                 _remove(connection, arrival.id, rows=False)
 
+    def list(self) -> list[ArrivalRow]:
+        """The whole arrivals that can be undone, the newest first."""
+        query = sa.select(arrivals).where(arrivals.c.state == "whole").order_by(arrivals.c.id.desc())
+        with self._database.read() as connection:
+            return [
+                ArrivalRow(row.id, row.kind, row.source, datetime.fromisoformat(row.arrived_at))
+                for row in connection.execute(query)
+            ]
+
+    def undo(self, id: int, bars: BarStore) -> tuple[ArrivalRow, Counts]:
+        """Take an arrival back: what it was, and what it had (brought, 0, replaced).
+
+        Older versions count again. StoreError where there is none of this id, UsageError where a later
+        arrival has replaced some of its bars.
+        """
+        with self._database.write() as connection:
+            row = next((each for each in self.list() if each.id == id), None)
+            if row is None:
+                raise StoreError(
+                    f"There is no import {id}: see 'stockllm imports list'.",
+                    zh=f"沒有編號 {id} 的匯入：請見 'stockllm imports list'。",
+                )
+            counts = bars.undo(row.at) if row.kind == "prices" else Counts(_count(connection, id))
+            _remove(connection, id, rows=row.kind != "prices")
+        return row, counts
+
     def last(self, kind: str) -> tuple[str, datetime] | None:
         """Source and moment of the last whole arrival of ``kind``."""
         query = (
@@ -95,6 +137,13 @@ class ArrivalStore:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row.source, datetime.fromisoformat(row.arrived_at))
+
+
+def _count(connection: sa.Connection, id: int) -> int:
+    query = sa.select(sa.func.count())
+    return sum(
+        connection.scalar(query.select_from(table).where(table.c.arrival == id)) or 0 for table in TABLES
+    )
 
 
 def _sweep(connection: sa.Connection) -> None:

@@ -66,7 +66,7 @@ class ImportReport:
     """What became of every row of an import. ``accepted + unchanged + revised + quarantined == read``.
 
     ``repaired`` and ``flagged`` count rows that are also in ``accepted`` or ``unchanged``. ``revised``
-    rows replace an earlier version, except those of traded prices, which count as accepted. ``notes`` say
+    rows replace an earlier version, which is kept. ``notes`` say
     what the counts cannot: how a file was understood, what it lacks.
     """
 
