@@ -12,7 +12,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.sentences import Sentence
+from stockllm.market.fees import ROUND_TRIP_COST
 from stockllm.market.moments import Moment
+from stockllm.market.ticks import round_to_tick
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,6 +212,11 @@ class PathForecast:
     def horizon(self) -> int:
         return int(self.prices.shape[1])
 
+    @property
+    def model_name(self) -> str:
+        """The model as a user names it: ``llama``, ``llama+ADAPTER``."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
+
     def medoid(self) -> int:
         """Index of the path whose closes lie nearest to all others (mean absolute log distance).
 
@@ -244,14 +251,18 @@ class PathForecast:
             self.prices[:, :, index].astype(np.float64), list(BAND_LEVELS.values()), axis=0, method="weibull"
         )
 
+    def chance(self, above: float = 0.0) -> float:
+        """The share of paths whose last close lies more than ``above`` (0.01 is 1%) over the last close."""
+        return float((self.prices[:, -1, 3] > self.last_close * (1 + above)).mean())
+
     def document(self) -> dict[str, Any]:
-        """The forecast document, as ``--json`` prints it; prices in TWD."""
+        """The forecast document, as ``--json`` prints it; prices in TWD on their tick, volume in shares."""
 
         def band(column: Literal["high", "low", "close"]) -> list[dict[str, Any]]:
             table = self.quantiles(column)
             return [
                 {"date": day.isoformat()}
-                | {name: round(float(table[k, i])) / 100 for k, name in enumerate(BAND_LEVELS)}
+                | {name: round_to_tick(round(float(table[k, i]))) / 100 for k, name in enumerate(BAND_LEVELS)}
                 for i, day in enumerate(self.dates)
             ]
 
@@ -260,12 +271,22 @@ class PathForecast:
             "name": self.name,
             "market": self.market,
             "as_of": self.as_of.isoformat(),
+            "last_close": self.last_close / 100,
             "made_at": self.made_at.isoformat(),
+            "moment": self.moment,
+            "known_until": self.known_until.isoformat() if self.known_until else None,
             "model": self.model,
+            "model_hash": self.model_hash,
             "adapter": self.adapter,
+            "adapter_hash": self.adapter_hash,
             "prompt": self.prompt,
+            "seed": self.seed,
             "paths": self.paths,
             "horizon": self.horizon,
+            "chance_of_rise": self.chance(),
+            "chance_of_gain_past_costs": self.chance(ROUND_TRIP_COST),
+            "round_trip_cost": ROUND_TRIP_COST,
+            "volume_unit": "shares",
             "simulated": self.simulated,
             "parse_failures": self.parse_failures,
             "candles": [

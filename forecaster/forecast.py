@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -41,6 +42,10 @@ class LedgerEntry:
     id: int
     forecast: PathForecast
     warnings: tuple[Sentence, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The forecast document with its id in the ledger."""
+        return {"id": self.id} | self.forecast.document()
 
 
 def forecast(
