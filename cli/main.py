@@ -20,7 +20,19 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import doctor
-from stockllm.cli.market import companies, demo, forecast, health, import_, ledger, refresh, schedule, signals
+from stockllm.cli.market import (
+    companies,
+    demo,
+    forecast,
+    health,
+    import_,
+    imports,
+    ledger,
+    prices,
+    refresh,
+    schedule,
+    signals,
+)
 from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
 from stockllm.cli.output import say, text
 from stockllm.cli.trading import backtest, exchange, trade
@@ -29,6 +41,8 @@ from stockllm.data.errors import StockllmError
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
 GROUPS = (
     import_,
+    imports,
+    prices,
     demo,
     companies,
     refresh,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from stockllm.collectors import news_json, prices_csv, prices_parquet, sheets, world_files
 from stockllm.collectors.clock import Clock, SystemClock
 from stockllm.collectors.import_files import ImportFile, files_of, json_of, look_at, text_of
+from stockllm.data import clock as own_clock
 from stockllm.data.records import Bar, ImportReport, QuarantinedRow
 
 if TYPE_CHECKING:
@@ -207,15 +208,17 @@ def take_prices(
                 yield bar
             tick(len(rows))
 
-    with store.transaction():
-        accepted, unchanged = store.bars.put(judged())
-        store.bars.quarantine(refused)
+    with store.transaction(), store.arrivals.bring("prices", source, own_clock.now()) as arrival:
+        counts = store.bars.take(judged(), arrival.at)
+        arrival.kept = counts.new + counts.revised
+        store.bars.quarantine(refused, arrival.at)
     return ImportReport(
         source=source,
         kind="prices",
         read=read,
-        accepted=accepted,
-        unchanged=unchanged,
+        accepted=counts.new,
+        unchanged=counts.unchanged,
+        revised=counts.revised,
         repaired=repaired,
         flagged=flagged,
         quarantined=len(refused),

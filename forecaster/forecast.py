@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from stockllm.data import clock
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import BarSeries, PathForecast, PromptStyle
 from stockllm.data.sentences import Sentence
@@ -22,7 +24,7 @@ from stockllm.forecaster.encoding.limits import (
     data_hash,
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
-from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.models.registry.registry import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.remote import told
 from stockllm.forecaster.sampling.sample import Paths
@@ -40,6 +42,10 @@ class LedgerEntry:
     id: int
     forecast: PathForecast
     warnings: tuple[Sentence, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The forecast document with its id in the ledger."""
+        return {"id": self.id} | self.forecast.document()
 
 
 def forecast(
@@ -79,13 +85,14 @@ def forecast(
     samplers = _samplers(store, ref, windows, prompt)
     known = {i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed) for i, w in enumerate(windows)}
     missing = [i for i, entry in known.items() if entry is None]
+    witnessed = store.ledger.seen_until()
     sampled = _sample(samplers, [windows[i] for i in missing], paths, seed, progress)
-    made_at = datetime.now(UTC).replace(microsecond=0)
+    made_at = clock.now().replace(microsecond=0)
     with store.transaction():
         for i, drawn in zip(missing, sampled, strict=True):
             by = samplers[windows[i].origin]
             made = path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
-            known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
+            known[i] = store.ledger.freeze(made, data_hash(windows[i].history), witnessed)
         if as_of is None:
             for i, number in known.items():
                 if number is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from stockllm.market.calendar import MADE_UP_SATURDAYS, rule_closed
@@ -16,6 +17,11 @@ from stockllm.market.calendar import MADE_UP_SATURDAYS, rule_closed
 #: Taiwan has kept one offset since 1980.
 TAIPEI = timezone(timedelta(hours=8), "Asia/Taipei")
 NEW_YORK = ZoneInfo("America/New_York")
+
+#: When a forecast is made: in the evening before its first session, in the morning of it with the word of
+#: the night, or at the open, with the session's own first price.
+Moment = Literal["evening", "morning", "open"]
+MOMENTS: tuple[Moment, ...] = ("evening", "morning", "open")
 
 _DAY = timedelta(days=1)
 
@@ -31,6 +37,15 @@ def end_of(day: date) -> datetime:
 
 
 _LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def counts_before(session: date, moment: Moment) -> datetime:
+    """The moment before which a forecast of ``moment`` about ``session`` must have been made to count.
+
+    Evening and morning: before the exchange opens, at 09:00 in Taipei. Open: in the minute of 09:00 at
+    the latest, for the price of the opening auction is published in that minute.
+    """
+    return at_taipei(session, 9, 1 if moment == "open" else 0)
 
 
 def bars_known(day: date) -> datetime:

@@ -125,8 +125,10 @@ def _print(totals: Sequence[dict[str, Any]], language: str) -> None:
         if row["revised"]:
             show(
                 text(
-                    f"  {KINDS[row['kind']][0]}：{row['revised']} 筆與先前不同，已取代（舊值保留）",
-                    f"  {KINDS[row['kind']][1]}: {row['revised']} differ from what was stored and replace it",
+                    f"  {KINDS[row['kind']][0]}：變更 {row['revised']} 筆，取代先前不同的值"
+                    "（舊值保留；'stockllm imports undo' 可復原）",
+                    f"  {KINDS[row['kind']][1]}: changed {row['revised']}, different from what was stored; "
+                    "the older are kept, and 'stockllm imports undo' brings them back",
                     language,
                 )
             )

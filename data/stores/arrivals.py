@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -26,7 +27,7 @@ from stockllm.data.schema_history import (
     monthly_revenues,
     world_bars,
 )
-from stockllm.data.stores.known import SEEN, subjects
+from stockllm.data.stores.known import SEEN, Counts, subjects
 
 #: Kind of arrival -> the table whose rows name it.
 KINDS = {
@@ -37,6 +38,9 @@ KINDS = {
     "world": world_bars,
     "futures": index_futures,
 }
+
+if TYPE_CHECKING:
+    from stockllm.data.stores.bars import BarStore
 
 # Where a process cannot be asked after, it counts as gone after so long.
 _PATIENCE = timedelta(hours=6)
@@ -50,6 +54,16 @@ class Arrival:
     source: str
     at: datetime
     kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRow:
+    """An arrival that is whole: what it held, from where, and when it came in."""
+
+    id: int
+    kind: str
+    source: str
+    at: datetime
 
 
 class ArrivalStore:
@@ -85,6 +99,32 @@ class ArrivalStore:
                     raise _taken_away(source)
             else:
                 _remove(connection, arrival.id, rows=False)
+
+    def list(self) -> list[ArrivalRow]:
+        """The whole arrivals that can be undone, the newest first."""
+        query = sa.select(arrivals).where(arrivals.c.state == "whole").order_by(arrivals.c.id.desc())
+        with self._database.read() as connection:
+            return [
+                ArrivalRow(row.id, row.kind, row.source, datetime.fromisoformat(row.arrived_at))
+                for row in connection.execute(query)
+            ]
+
+    def undo(self, id: int, bars: BarStore) -> tuple[ArrivalRow, Counts]:
+        """Take an arrival back: what it was, and what it had (brought, 0, replaced).
+
+        Older versions count again. StoreError where there is none of this id, UsageError where a later
+        arrival has replaced some of its bars.
+        """
+        with self._database.write() as connection:
+            row = next((each for each in self.list() if each.id == id), None)
+            if row is None:
+                raise StoreError(
+                    f"There is no import {id}: see 'stockllm imports list'.",
+                    zh=f"沒有編號 {id} 的匯入：請見 'stockllm imports list'。",
+                )
+            counts = bars.undo(row.at) if row.kind == "prices" else Counts(_count(connection, id))
+            _remove(connection, id, rows=row.kind != "prices")
+        return row, counts
 
     def last(self, kind: str) -> tuple[str, datetime] | None:
         """Source and moment of the last whole arrival of ``kind``."""
@@ -124,6 +164,14 @@ def _taken_away(source: str) -> StoreError:
     return StoreError(
         f"What {source} brought was taken for a dead process's and removed: import it again, alone.",
         zh=f"{source} 帶入的資料被誤認為已中斷的匯入而移除：請單獨重新匯入。",
+    )
+
+
+def _count(connection: sa.Connection, id: int) -> int:
+    query = sa.select(sa.func.count())
+    return sum(
+        connection.scalar(query.select_from(table).where(table.c.arrival == id)) or 0
+        for table in KINDS.values()
     )
 
 
