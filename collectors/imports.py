@@ -6,7 +6,6 @@ all. Taking the same file in again changes nothing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet, world_files
 from stockllm.collectors.clock import Clock, SystemClock
+from stockllm.collectors.limits import DEFAULT, Limits, cut, decode, head_of, is_binary, read_json
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.data.records import Bar, ImportReport, QuarantinedRow
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Called with (rows done, rows in all).
 Progress = Callable[[int, int], None]
+
+# What a file of text and one of JSON may have of the size that a parquet may have.
+_TEXT_PART, _JSON_PART = 2, 8
 
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
 _CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
@@ -59,6 +62,7 @@ class _File:
     adjusted: bool = False
     why: Sentence | None = None
     flows: bool = False
+    limits: Limits = DEFAULT
 
 
 def import_path(
@@ -75,6 +79,7 @@ def import_paths(
     *,
     basis: Basis | None = None,
     clock: Clock | None = None,
+    limits: Limits = DEFAULT,
 ) -> list[ImportReport]:
     """Take in files, and every CSV, JSON and parquet file of folders; one report a file and kind.
 
@@ -82,13 +87,13 @@ def import_paths(
     the institutions' purchases has two reports, each of all its rows. Prices are adjusted or traded as
     ``basis`` says, else as the tick grid shows. The clock tells which sessions are over. News of
     companies that the store does not know counts as quarantined, under ``unknown_company`` and what
-    the file calls it, and is not kept. Raises ImportFailed for a file that cannot be taken in,
-    UnknownCompany for a company list that names one, and StoreError where the store holds simulated
-    prices. Then nothing of that file is written, and nothing at all where looking at the files was
-    enough to tell.
+    the file calls it, and is not kept. Raises ImportFailed for a file that cannot be taken in or passes
+    the ``limits``, UnknownCompany for a company list that names one, and StoreError where the store
+    holds simulated prices. Then nothing of that file is written, and nothing at all where looking at
+    the files was enough to tell.
     """
     found = dict.fromkeys(one for path in paths for one in _files(Path(path)))
-    files = [_look_at(one, store, basis) for one in found]
+    files = [_look_at(one, store, basis, limits) for one in found]
     if any(file.kind not in ("companies", "news") for file in files):
         store.expect_simulated(False)
     tick = _ticker(progress, sum(file.rows for file in files))
@@ -157,42 +162,40 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _look_at(path: Path, store: Store, basis: Basis | None) -> _File:
+def _look_at(path: Path, store: Store, basis: Basis | None, limits: Limits) -> _File:
     """Find out what a file is. ImportFailed where it is nothing that can be taken in."""
     from stockllm.collectors.adjusted import Grid
 
     absolute = path.absolute()
     source = f"{absolute.parent.name}/{absolute.name}" if absolute.parent.name else absolute.name
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise ImportFailed(
-            f"{path} cannot be read ({error.strerror}): check its permissions.",
-            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
-        ) from error
-    if not head:
-        raise ImportFailed(
-            f"{path} is empty: there is nothing to import.", zh=f"{path} 是空的：沒有可匯入的內容。"
-        )
-    if head == b"PAR1":
+    head = head_of(path, str(path))
+    if head.startswith(b"PAR1"):
+        prices_parquet.check_limits(path, limits, name=str(path))
         header = world_files.header_of_parquet(path)
         if kind := world_files.kind_of(header):
-            return _File(path, source, kind, len(world_files.grid_of_parquet(path, kind, str(path))))
+            limits.check_rows(prices_parquet.rows_of(path, name=str(path)), str(path), text=True)
+            return _File(
+                path, source, kind, len(world_files.grid_of_parquet(path, kind, str(path))), limits=limits
+            )
         rows = prices_parquet.count(path, name=str(path))
         grid = Grid()
         for code, prices in prices_parquet.prices_by_code(path, name=str(path)):
             grid.see(code, prices)
         found, why = grid.basis(basis)
         flows = prices_csv.find_flows(header) is not None
-        return _File(path, source, "parquet", rows, adjusted=found == "adjusted", why=why, flows=flows)
-    text = _text(path)
+        return _File(
+            path, source, "parquet", rows, adjusted=found == "adjusted", why=why, flows=flows, limits=limits
+        )
+    if is_binary(head):
+        raise _no_text(path)
+    opening = head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]
+    text = _text(path, limits, part=_JSON_PART if opening in (b"[", b"{") else _TEXT_PART)
     if text.lstrip()[:1] in ("[", "{"):
         document = _json(path, text)
         news = news_json.news_entries(document)
         if news is not None:
             articles = sum(len(entry.get(key) or ()) for entry in news for key in news_json.NEWS_KEYS)
-            return _File(path, source, "news", articles)
+            return _File(path, source, "news", articles, limits=limits)
         companies = company_list.company_entries(document)
         if companies is not None:
             resolved = company_list.resolve_entries(companies, store, str(path))
@@ -207,11 +210,13 @@ def _look_at(path: Path, store: Store, basis: Basis | None) -> _File:
             ),
         )
     header = world_files.header_of_text(text)
+    limits.check_columns(len(header), str(path))
     if kind := world_files.kind_of(header):
-        return _File(path, source, kind, len(world_files.grid_of_text(text, kind, str(path))))
+        rows = len(world_files.grid_of_text(text, kind, str(path), limits))
+        return _File(path, source, kind, rows, limits=limits)
     prices_csv.check_header(text, str(path))  # before a file that holds no prices is asked for a code
     code = _code(path, store)
-    raw = prices_csv.read(text, code=code, source=source, name=str(path))
+    raw = prices_csv.read(text, code=code, source=source, name=str(path), limits=limits)
     grid = Grid()
     grid.see(code, raw.prices)
     found, why = grid.basis(basis)
@@ -224,21 +229,29 @@ def _look_at(path: Path, store: Store, basis: Basis | None) -> _File:
         adjusted=found == "adjusted",
         why=why,
         flows=raw.flows is not None,
+        limits=limits,
     )
 
 
-def _text(path: Path) -> str:
-    """A text file in UTF-8, UTF-16 with its mark, or Big5, as Taiwanese spreadsheets write."""
-    data = path.read_bytes()
-    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp950")
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise ImportFailed(
+def _text(path: Path, limits: Limits, *, part: int) -> str:
+    """A text file as a whole, at most the ``part``-th of what a file may have."""
+    try:
+        with path.open("rb") as file:
+            limits.check_size(path.stat().st_size, str(path), part=part)
+            data = file.read()
+    except OSError as error:
+        raise ImportFailed(
+            f"{path} cannot be read ({error.strerror}): check its permissions.",
+            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
+        ) from error
+    text = decode(data)
+    if text is None:
+        raise _no_text(path)
+    return text
+
+
+def _no_text(path: Path) -> ImportFailed:
+    return ImportFailed(
         f"{path} is neither text nor parquet: name {_WHAT}.",
         zh=f"{path} 既不是文字檔也不是 parquet：請指定{_WHAT_ZH}。",
     )
@@ -246,8 +259,8 @@ def _text(path: Path) -> str:
 
 def _json(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise ImportFailed(
             f"{path} is not valid JSON ({error}): export it again.",
             zh=f"{path} 不是正確的 JSON（{error}）：請重新匯出。",
@@ -272,14 +285,18 @@ def _rows_of(file: _File) -> Iterator[RawRows]:
     if file.kind == "parquet":
         yield from prices_parquet.read(file.path, source=file.source, name=str(file.path))
     else:
-        yield prices_csv.read(_text(file.path), code=file.code, source=file.source, name=str(file.path))
+        text = _text(file.path, file.limits, part=_TEXT_PART)
+        yield prices_csv.read(
+            text, code=file.code, source=file.source, name=str(file.path), limits=file.limits
+        )
 
 
 def _grid_of(file: _File) -> world_files.Grid:
     assert file.kind in ("world", "futures")
-    if file.path.read_bytes()[:4] == b"PAR1":
+    if head_of(file.path, str(file.path)).startswith(b"PAR1"):
         return world_files.grid_of_parquet(file.path, file.kind, str(file.path))
-    return world_files.grid_of_text(_text(file.path), file.kind, str(file.path))
+    text = _text(file.path, file.limits, part=_TEXT_PART)
+    return world_files.grid_of_text(text, file.kind, str(file.path), file.limits)
 
 
 def _calendar(files: Iterable[_File], store: Store) -> TradingCalendar:
@@ -408,7 +425,8 @@ def _take_companies(file: _File, store: Store) -> ImportReport:
 
 
 def _take_news(file: _File, store: Store) -> ImportReport:
-    entries = news_json.news_entries(_json(file.path, _text(file.path)))
+    text = _text(file.path, file.limits, part=_JSON_PART)
+    entries = news_json.news_entries(_json(file.path, text))
     accepted = unchanged = 0
     reasons: Counter[str] = Counter()
     refused: list[QuarantinedRow] = []
@@ -420,7 +438,7 @@ def _take_news(file: _File, store: Store) -> ImportReport:
                 refused.append(QuarantinedRow(file.source, line, code, None, "unreadable_article", raw))
             if entry.company is None:
                 if entry.articles:
-                    reasons[f"unknown_company: {entry.label}"] += len(entry.articles)
+                    reasons[f"unknown_company: {cut(entry.label)}"] += len(entry.articles)
             elif entry.articles:
                 new, known = store.news.put(entry.articles, code)
                 accepted += new

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stockllm.collectors.prices_csv import read_day, read_number
+from stockllm.collectors.limits import DEFAULT, Limits, check_codes, cut
+from stockllm.collectors.prices_csv import LONGEST_RAW, check_once, read_day, read_number
+from stockllm.collectors.prices_parquet import opened, texts_among
 from stockllm.data.errors import ImportFailed
 from stockllm.data.known import Counts, seconds
 from stockllm.data.records import ImportReport, QuarantinedRow
@@ -79,6 +81,9 @@ _MONTH = re.compile(r"(20\d\d)(0[1-9]|1[0-2])")
 # New York's market was never closed for longer than this since 2001: more is a hole.
 _LONGEST_BREAK = 5
 
+# Each is gone through for itself. A day, a month and a product share one number below, 64 to a day.
+_MOST_SYMBOLS, _MOST_PRODUCTS = 1000, 32
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -127,21 +132,24 @@ def header_of_text(text: str) -> list[str]:
 
 def header_of_parquet(path: Path) -> list[str]:
     """The names of the columns; empty where the file cannot be read, which others say better."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
+        with opened(path, str(path)) as file:
+            return list(file.schema_arrow.names)
+    except ImportFailed:
         return []
 
 
-def grid_of_text(text: str, kind: Kind, name: str) -> Grid:
-    """The rows of a CSV. ImportFailed where a needed column is missing or there is no row."""
+def grid_of_text(text: str, kind: Kind, name: str, limits: Limits = DEFAULT) -> Grid:
+    """The rows of a CSV. ImportFailed where a needed column is missing, or there is no row or too many."""
+    rows: list[tuple[int, list[str]]] = []
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+                if len(rows) > limits.text_rows:
+                    limits.check_rows(len(rows), name, text=True)
     except csv.Error as error:
         raise ImportFailed(
             f"{name} cannot be read as CSV ({error}): export it again.",
@@ -152,42 +160,46 @@ def grid_of_text(text: str, kind: Kind, name: str) -> Grid:
         raise _no_rows(name)
     width = len(header)
     cells = []
+    empty = [""] * width
     for _, row in rows:
         whole = row[:width] if len(row) >= width and not any(c.strip() for c in row[width:]) else []
-        cells.append(whole or [""] * width)  # a row of another width cannot be told apart by column
+        cells.append(whole or empty)  # a row of another width cannot be told apart by column
     return Grid(
         kind,
         {ours: [row[i].strip() for row in cells] for ours, i in place.items()},
         [line for line, _ in rows],
-        lambda i: ",".join(rows[i][1]),
+        lambda i: cut(",".join(rows[i][1]), LONGEST_RAW),
     )
 
 
 def grid_of_parquet(path: Path, kind: Kind, name: str) -> Grid:
     """The rows of a parquet file; the same errors as a CSV's."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            header = list(file.schema_arrow.names)
-            place = _places(header, kind, name)
-            table = file.read(columns=[header[i] for i in place.values()])
-    except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(
-            f"{name} cannot be read as parquet ({str(error).splitlines()[0].rstrip('.')}): export it again.",
-            zh=f"{name} 不是正確的 parquet：請重新匯出。",
-        ) from error
-    if not table.num_rows:
-        raise _no_rows(name)
-    columns = {ours: [_text(one) for one in table.column(header[i]).to_pylist()] for ours, i in place.items()}
+    with opened(path, name) as file:
+        header = list(file.schema_arrow.names)
+        place = _places(header, kind, name)
+        wanted = [header[i] for i in place.values()]
+        texts = texts_among(file, wanted)
+    with opened(path, name, texts) as file:
+        table = file.read(columns=wanted)
+        if not table.num_rows:
+            raise _no_rows(name)
+        columns = {ours: _cells(table.column(header[i])) for ours, i in place.items()}
     lists = list(columns.values())
     return Grid(
         kind,
         columns,
         list(range(1, table.num_rows + 1)),
-        lambda i: ",".join(column[i] for column in lists),
+        lambda i: cut(",".join(column[i] for column in lists), LONGEST_RAW),
     )
+
+
+def _cells(column: Any) -> list[str]:
+    """A column as text, "" where a value is missing; one that is repeated is one text."""
+    cells: list[str] = []
+    for chunk in (column if hasattr(column.type, "value_type") else column.dictionary_encode()).chunks:
+        texts = [_text(value) for value in chunk.dictionary.to_pylist()]
+        cells += ["" if i is None else texts[i] for i in chunk.indices.to_pylist()]
+    return cells
 
 
 def _text(value: Any) -> str:
@@ -210,6 +222,7 @@ def _places(header: Sequence[str], kind: Kind, name: str) -> dict[str, int]:
             f"{name} has no column {', '.join(missing)}: a file of {_WORDS[kind][0]} needs {needed}.",
             zh=f"{name} 缺少欄位 {', '.join(missing)}：{_WORDS[kind][1]}檔需要 {needed}。",
         )
+    check_once([names[i] for i in place.values()], names, name)
     return place
 
 
@@ -229,10 +242,10 @@ def _day(cell: str, zone: tzinfo) -> int:
     if len(cell) > 16:  # a time with an offset is longer; a date alone is not
         try:
             moment = datetime.fromisoformat(cell)
-        except ValueError:
+            if moment.tzinfo is not None:
+                return moment.astimezone(zone).date().toordinal()
+        except (ValueError, OverflowError):
             return read_day(cell)
-        if moment.tzinfo is not None:
-            return moment.astimezone(zone).date().toordinal()
     return read_day(cell)
 
 
@@ -251,7 +264,9 @@ def take_world(store: Store, source: str, grid: Grid, now: datetime) -> ImportRe
     judged.mark("session_open", closes > seconds(now))
     judged.mark("not_a_session", (days - 1) % 7 >= 5)
     names = sorted(set(symbols))
-    which = np.array([names.index(symbol) for symbol in symbols], dtype=np.int64)
+    check_codes(len(names), source, _MOST_SYMBOLS)
+    place = {name: i for i, name in enumerate(names)}
+    which = np.array([place[symbol] for symbol in symbols], dtype=np.int64)
     for i in range(len(names)):  # a glitch shows among the days of its own symbol alone
         own = np.flatnonzero(which == i)
         one = Judgement(len(own))
@@ -359,6 +374,7 @@ def take_futures(store: Store, source: str, grid: Grid, now: datetime) -> Import
     judged.mark("unknown_session", np.array([not session for session in sessions]))
     months = np.array([int(e) if _MONTH.fullmatch(e) else 0 for e in expiries], dtype=np.int64)
     names = sorted({(p, s) for p, s in zip(products, sessions, strict=True) if s})
+    check_codes(len(names), source, 2 * _MOST_PRODUCTS)
     place = {name: i for i, name in enumerate(names)}
     which = np.array([place.get(key, -1) for key in zip(products, sessions, strict=True)], dtype=np.int64)
     judged.mark("other_contract", months != _nearest(days * 64 + which, months))
