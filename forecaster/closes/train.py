@@ -32,6 +32,7 @@ from stockllm.forecaster.closes.text import (
 from stockllm.forecaster.models import presets
 from stockllm.forecaster.models.cards import versions
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.models.files import NO_CODE, SAFE
 from stockllm.forecaster.models.registry import ModelRef, resolve_model, weights_hash
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.training.progress import StopRequest, TrainEvent
@@ -165,8 +166,10 @@ def _load(base: Path | str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     try:
         with no_bars():
-            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=offline)
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
+            model = AutoModelForCausalLM.from_pretrained(
+                base, dtype=torch.float32, local_files_only=offline, **SAFE
+            )
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline, **NO_CODE)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelUnavailable(
