@@ -204,10 +204,13 @@ def _unexpected_sentence(error: Exception) -> str:
     stamp = datetime.now().astimezone()
     name = f"error-{stamp:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     report = f"{stamp.isoformat()}\n{sys.argv}\n\n" + "".join(traceback.format_exception(error))
+    from stockllm.data.private import opener, private_folder
+
     for folder in _log_folders():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(report, encoding="utf-8")
+            private_folder(folder)
+            with open(folder / name, "x", encoding="utf-8", opener=opener) as file:
+                file.write(report)
         except OSError:
             continue
         return text(

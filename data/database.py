@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from stockllm.data.errors import StoreError
+from stockllm.data.private import FILE
 
 #: How long one process waits for another that is writing.
 BUSY_TIMEOUT_MS = 5000
@@ -39,6 +41,9 @@ class Database:
     def __init__(self, path: Path, *, create: bool = True, foreign_keys: bool = True) -> None:
         self.path = path
         mode = "rwc" if create else "rw"
+        if create:
+            with suppress(OSError):  # SQLite says better what is in the way; its journal takes after this
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE))
         # SQLite falls back to reading alone where the file cannot be written.
         address = f"{path.absolute().as_uri()}?mode={mode}"
 

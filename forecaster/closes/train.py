@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.data.private import private_folder
 from stockllm.forecaster.closes.text import (
     FUTURE,
     PAST,
@@ -227,7 +228,7 @@ def _words(store: Store, options: ClosesOptions) -> dict[str, Any]:
 def _begin(work: Path, texts: dict[str, Any]) -> None:
     """Write down what the run reads: whatever is imported meanwhile, it goes on with the same."""
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    private_folder(work)
     part = work / f"{_TEXTS}.part"
     part.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
     part.replace(work / _TEXTS)
