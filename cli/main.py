@@ -164,7 +164,21 @@ def _options(
         False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
     ),
 ) -> None:
-    pass
+    from stockllm.data.waiting import be_patient
+
+    be_patient(_waits)
+
+
+def _waits() -> None:
+    from stockllm.data.settings import spoken
+
+    say(
+        text(
+            "另一個 stockllm 正在寫入資料庫，等它結束後繼續……",
+            "Another stockllm is writing the store; this one goes on when that has ended ...",
+            spoken(),
+        )
+    )
 
 
 for group in GROUPS:
