@@ -7,7 +7,6 @@ is logged. A site that turns us away is left alone for an hour, then for longer.
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
 import time
@@ -34,6 +33,7 @@ from stockllm.collectors.failures import (
     Unreadable,
     WrongAnswer,
 )
+from stockllm.collectors.limits import read_json
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
 from stockllm.data.stores.requests import Budget, Refusal, RequestStore
@@ -99,8 +99,8 @@ class Answer:
     def json(self) -> Any:
         """The document. Unreadable where it is none."""
         try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError) as error:
+            return read_json(self.text)
+        except ValueError as error:
             raise Unreadable(
                 f"{self.site.name} answered {self.what} with something cut short or no JSON: "
                 "it is asked again on the next run.",

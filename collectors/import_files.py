@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet, sheets
+from stockllm.collectors.limits import DEFAULT, Limits, decode, head_of, is_binary, read_json
 from stockllm.data.errors import ImportFailed, UnknownCompany
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
     from stockllm.market.companies import Company
+
+#: What a file of text and one of JSON may have of the size that a parquet may have.
+TEXT_PART, JSON_PART = 2, 8
 
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
 _CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
@@ -42,6 +45,7 @@ class ImportFile:
     adjusted: bool = False
     why: Sentence | None = None
     flows: bool = False
+    limits: Limits = DEFAULT
 
 
 def files_of(path: Path) -> list[Path]:
@@ -76,42 +80,40 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def look_at(path: Path, store: Store, basis: Basis | None) -> ImportFile:
+def look_at(path: Path, store: Store, basis: Basis | None, limits: Limits = DEFAULT) -> ImportFile:
     """Find out what a file is. ImportFailed where it is nothing that can be taken in."""
     from stockllm.collectors.adjusted import TickGrid
 
     absolute = path.absolute()
     source = f"{absolute.parent.name}/{absolute.name}" if absolute.parent.name else absolute.name
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise ImportFailed(
-            f"{path} cannot be read ({error.strerror}): check its permissions.",
-            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
-        ) from error
-    if not head:
-        raise ImportFailed(
-            f"{path} is empty: there is nothing to import.", zh=f"{path} 是空的：沒有可匯入的內容。"
-        )
-    if head == b"PAR1":
+    head = head_of(path, str(path))
+    if head.startswith(b"PAR1"):
+        prices_parquet.check_limits(path, limits, name=str(path))
         header = sheets.header_of_parquet(path)
         if kind := sheets.kind_of(header):
-            return ImportFile(path, source, kind, len(sheets.sheet_of_parquet(path, kind, str(path))))
+            limits.check_rows(prices_parquet.rows_of(path, name=str(path)), str(path), text=True)
+            return ImportFile(
+                path, source, kind, len(sheets.sheet_of_parquet(path, kind, str(path))), limits=limits
+            )
         rows = prices_parquet.count(path, name=str(path))
         grid = TickGrid()
         for code, prices in prices_parquet.prices_by_code(path, name=str(path)):
             grid.see(code, prices)
         found, why = grid.basis(basis)
         flows = prices_csv.find_flows(header) is not None
-        return ImportFile(path, source, "parquet", rows, adjusted=found == "adjusted", why=why, flows=flows)
-    text = text_of(path)
+        return ImportFile(
+            path, source, "parquet", rows, adjusted=found == "adjusted", why=why, flows=flows, limits=limits
+        )
+    if is_binary(head):
+        raise _no_text(path)
+    opening = head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]
+    text = text_of(path, limits, part=JSON_PART if opening in (b"[", b"{") else TEXT_PART)
     if text.lstrip()[:1] in ("[", "{"):
         document = json_of(path, text)
         news = news_json.news_entries(document)
         if news is not None:
             articles = sum(len(entry.get(key) or ()) for entry in news for key in news_json.NEWS_KEYS)
-            return ImportFile(path, source, "news", articles)
+            return ImportFile(path, source, "news", articles, limits=limits)
         companies = company_list.company_entries(document)
         if companies is not None:
             resolved = company_list.resolve_entries(companies, store, str(path))
@@ -126,11 +128,13 @@ def look_at(path: Path, store: Store, basis: Basis | None) -> ImportFile:
             ),
         )
     header = sheets.header_of_text(text)
+    limits.check_columns(len(header), str(path))
     if kind := sheets.kind_of(header):
-        return ImportFile(path, source, kind, len(sheets.sheet_of_text(text, kind, str(path))))
+        rows = len(sheets.sheet_of_text(text, kind, str(path), limits))
+        return ImportFile(path, source, kind, rows, limits=limits)
     prices_csv.check_header(text, str(path))  # before a file that holds no prices is asked for a code
     code = _code(path, store)
-    raw = prices_csv.read(text, code=code, source=source, name=str(path))
+    raw = prices_csv.read(text, code=code, source=source, name=str(path), limits=limits)
     grid = TickGrid()
     grid.see(code, raw.prices)
     found, why = grid.basis(basis)
@@ -143,21 +147,29 @@ def look_at(path: Path, store: Store, basis: Basis | None) -> ImportFile:
         adjusted=found == "adjusted",
         why=why,
         flows=raw.flows is not None,
+        limits=limits,
     )
 
 
-def text_of(path: Path) -> str:
-    """A text file in UTF-8, UTF-16 with its mark, or Big5, as Taiwanese spreadsheets write."""
-    data = path.read_bytes()
-    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp950")
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise ImportFailed(
+def text_of(path: Path, limits: Limits, *, part: int) -> str:
+    """A text file as a whole, at most the ``part``-th of what a file may have."""
+    try:
+        with path.open("rb") as file:
+            limits.check_size(path.stat().st_size, str(path), part=part)
+            data = file.read()
+    except OSError as error:
+        raise ImportFailed(
+            f"{path} cannot be read ({error.strerror}): check its permissions.",
+            zh=f"{path} 無法讀取（{error.strerror}）：請檢查其權限。",
+        ) from error
+    text = decode(data)
+    if text is None:
+        raise _no_text(path)
+    return text
+
+
+def _no_text(path: Path) -> ImportFailed:
+    return ImportFailed(
         f"{path} is neither text nor parquet: name {_WHAT}.",
         zh=f"{path} 既不是文字檔也不是 parquet：請指定{_WHAT_ZH}。",
     )
@@ -165,8 +177,8 @@ def text_of(path: Path) -> str:
 
 def json_of(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise ImportFailed(
             f"{path} is not valid JSON ({error}): export it again.",
             zh=f"{path} 不是正確的 JSON（{error}）：請重新匯出。",

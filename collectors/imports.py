@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from stockllm.collectors import news_json, prices_csv, prices_parquet, sheets, world_files
 from stockllm.collectors.clock import Clock, SystemClock
-from stockllm.collectors.import_files import ImportFile, files_of, json_of, look_at, text_of
+from stockllm.collectors.import_files import (
+    JSON_PART,
+    TEXT_PART,
+    ImportFile,
+    files_of,
+    json_of,
+    look_at,
+    text_of,
+)
+from stockllm.collectors.limits import DEFAULT, Limits, cut, head_of
 from stockllm.data import clock as own_clock
 from stockllm.data.records import Bar, ImportReport, QuarantinedRow
 
@@ -48,6 +57,7 @@ def import_paths(
     *,
     basis: Basis | None = None,
     clock: Clock | None = None,
+    limits: Limits = DEFAULT,
 ) -> list[ImportReport]:
     """Take in files, and every CSV, JSON and parquet file of folders; one report a file and kind.
 
@@ -55,13 +65,13 @@ def import_paths(
     the institutions' purchases has two reports, each of all its rows. Prices are adjusted or traded as
     ``basis`` says, else as the tick grid shows. The clock tells which sessions are over. News of
     companies that the store does not know counts as quarantined, under ``unknown_company`` and what
-    the file calls it, and is not kept. Raises ImportFailed for a file that cannot be taken in,
-    UnknownCompany for a company list that names one, and StoreError where the store holds simulated
-    prices. Then nothing of that file is written, and nothing at all where looking at the files was
-    enough to tell.
+    the file calls it, and is not kept. Raises ImportFailed for a file that cannot be taken in or passes
+    the ``limits``, UnknownCompany for a company list that names one, and StoreError where the store
+    holds simulated prices. Then nothing of that file is written, and nothing at all where looking at
+    the files was enough to tell.
     """
     found = dict.fromkeys(one for path in paths for one in files_of(Path(path)))
-    files = [look_at(one, store, basis) for one in found]
+    files = [look_at(one, store, basis, limits) for one in found]
     if any(file.kind not in ("companies", "news") for file in files):
         store.expect_simulated(False)
     tick = _ticker(progress, sum(file.rows for file in files))
@@ -102,14 +112,18 @@ def _rows_of(file: ImportFile) -> Iterator[RawRows]:
     if file.kind == "parquet":
         yield from prices_parquet.read(file.path, source=file.source, name=str(file.path))
     else:
-        yield prices_csv.read(text_of(file.path), code=file.code, source=file.source, name=str(file.path))
+        text = text_of(file.path, file.limits, part=TEXT_PART)
+        yield prices_csv.read(
+            text, code=file.code, source=file.source, name=str(file.path), limits=file.limits
+        )
 
 
 def _sheet_of(file: ImportFile) -> sheets.Sheet:
     assert file.kind in ("world", "futures")
-    if file.path.read_bytes()[:4] == b"PAR1":
+    if head_of(file.path, str(file.path)).startswith(b"PAR1"):
         return sheets.sheet_of_parquet(file.path, file.kind, str(file.path))
-    return sheets.sheet_of_text(text_of(file.path), file.kind, str(file.path))
+    text = text_of(file.path, file.limits, part=TEXT_PART)
+    return sheets.sheet_of_text(text, file.kind, str(file.path), file.limits)
 
 
 def _calendar(files: Iterable[ImportFile], store: Store) -> TradingCalendar:
@@ -240,7 +254,8 @@ def _take_companies(file: ImportFile, store: Store) -> ImportReport:
 
 
 def _take_news(file: ImportFile, store: Store) -> ImportReport:
-    entries = news_json.news_entries(json_of(file.path, text_of(file.path)))
+    text = text_of(file.path, file.limits, part=JSON_PART)
+    entries = news_json.news_entries(json_of(file.path, text))
     accepted = unchanged = 0
     reasons: Counter[str] = Counter()
     refused: list[QuarantinedRow] = []
@@ -252,7 +267,7 @@ def _take_news(file: ImportFile, store: Store) -> ImportReport:
                 refused.append(QuarantinedRow(file.source, line, code, None, "unreadable_article", raw))
             if entry.company is None:
                 if entry.articles:
-                    reasons[f"unknown_company: {entry.label}"] += len(entry.articles)
+                    reasons[f"unknown_company: {cut(entry.label)}"] += len(entry.articles)
             elif entry.articles:
                 new, known = store.news.put(entry.articles, code)
                 accepted += new

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stockllm.collectors.prices_csv import read_day, read_number
+from stockllm.collectors.limits import DEFAULT, Limits, cut
+from stockllm.collectors.prices_csv import LONGEST_RAW, check_once, read_day, read_number
+from stockllm.collectors.prices_parquet import opened, texts_among
 from stockllm.data.errors import ImportFailed
 
 if TYPE_CHECKING:
@@ -100,21 +102,24 @@ def header_of_text(text: str) -> list[str]:
 
 def header_of_parquet(path: Path) -> list[str]:
     """The names of the columns; empty where the file cannot be read, which others say better."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
+        with opened(path, str(path)) as file:
+            return list(file.schema_arrow.names)
+    except ImportFailed:
         return []
 
 
-def sheet_of_text(text: str, kind: Kind, name: str) -> Sheet:
-    """The rows of a CSV. ImportFailed where a needed column is missing or there is no row."""
+def sheet_of_text(text: str, kind: Kind, name: str, limits: Limits = DEFAULT) -> Sheet:
+    """The rows of a CSV. ImportFailed where a needed column is missing, or there is no row or too many."""
+    rows: list[tuple[int, list[str]]] = []
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+                if len(rows) > limits.text_rows:
+                    limits.check_rows(len(rows), name, text=True)
     except csv.Error as error:
         raise ImportFailed(
             f"{name} cannot be read as CSV ({error}): export it again.",
@@ -139,43 +144,47 @@ def sheet_of_rows(
     """
     place = _places(header, kind, name)
     width = len(header)
-    cells = []
+    cells: list[Sequence[str]] = []
+    empty = [""] * width  # one for all: a file of short rows would fill the memory with them
     for row in rows:
         whole = len(row) >= width and not any(cell.strip() for cell in row[width:])
-        cells.append(list(row[:width]) if whole else [""] * width)
+        cells.append(row[:width] if whole else empty)
     return Sheet(
         kind,
         {ours: [row[i].strip() for row in cells] for ours, i in place.items()},
         list(lines) if lines is not None else list(range(1, len(rows) + 1)),
-        lambda i: ",".join(rows[i]),
+        lambda i: cut(",".join(rows[i]), LONGEST_RAW),
     )
 
 
 def sheet_of_parquet(path: Path, kind: Kind, name: str) -> Sheet:
     """The rows of a parquet file; the same errors as a CSV's."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            header = list(file.schema_arrow.names)
-            place = _places(header, kind, name)
-            table = file.read(columns=[header[i] for i in place.values()])
-    except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(
-            f"{name} cannot be read as parquet ({str(error).splitlines()[0].rstrip('.')}): export it again.",
-            zh=f"{name} 不是正確的 parquet：請重新匯出。",
-        ) from error
-    if not table.num_rows:
-        raise _no_rows(name)
-    columns = {ours: [_text(one) for one in table.column(header[i]).to_pylist()] for ours, i in place.items()}
+    with opened(path, name) as file:
+        header = list(file.schema_arrow.names)
+        place = _places(header, kind, name)
+        wanted = [header[i] for i in place.values()]
+        texts = texts_among(file, wanted)
+    with opened(path, name, texts) as file:
+        table = file.read(columns=wanted)
+        if not table.num_rows:
+            raise _no_rows(name)
+        columns = {ours: _cells(table.column(header[i])) for ours, i in place.items()}
     lists = list(columns.values())
     return Sheet(
         kind,
         columns,
         list(range(1, table.num_rows + 1)),
-        lambda i: ",".join(column[i] for column in lists),
+        lambda i: cut(",".join(column[i] for column in lists), LONGEST_RAW),
     )
+
+
+def _cells(column: Any) -> list[str]:
+    """A column as text, "" where a value is missing; one that is repeated is one text."""
+    cells: list[str] = []
+    for chunk in (column if hasattr(column.type, "value_type") else column.dictionary_encode()).chunks:
+        texts = [_text(value) for value in chunk.dictionary.to_pylist()]
+        cells += ["" if i is None else texts[i] for i in chunk.indices.to_pylist()]
+    return cells
 
 
 def _text(value: Any) -> str:
@@ -198,6 +207,7 @@ def _places(header: Sequence[str], kind: Kind, name: str) -> dict[str, int]:
             f"{name} has no column {', '.join(missing)}: a file of {_WORDS[kind][0]} needs {needed}.",
             zh=f"{name} 缺少欄位 {', '.join(missing)}：{_WORDS[kind][1]}檔需要 {needed}。",
         )
+    check_once([names[i] for i in place.values()], names, name)
     return place
 
 
@@ -217,8 +227,8 @@ def _day(cell: str, zone: tzinfo) -> int:
     if len(cell) > 16:  # a time with an offset is longer; a date alone is not
         try:
             moment = datetime.fromisoformat(cell)
-        except ValueError:
+            if moment.tzinfo is not None:
+                return moment.astimezone(zone).date().toordinal()
+        except (ValueError, OverflowError):
             return read_day(cell)
-        if moment.tzinfo is not None:
-            return moment.astimezone(zone).date().toordinal()
     return read_day(cell)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stockllm.collectors.limits import check_codes
 from stockllm.collectors.sheets import OHLC
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
@@ -44,6 +45,9 @@ _MONTH = re.compile(r"(20\d\d)(0[1-9]|1[0-2])")
 # New York's market was never closed for longer than this since 2001: more is a hole.
 _LONGEST_BREAK = 5
 
+# Each is gone through for itself. A day, a month and a product share one number below, 64 to a day.
+_MOST_SYMBOLS, _MOST_PRODUCTS = 1000, 32
+
 
 # New York
 
@@ -69,7 +73,9 @@ def take_world(
     judged.mark("session_open", closes > seconds(now))
     judged.mark("not_a_session", (days - 1) % 7 >= 5)
     names = sorted(set(symbols))
-    which = np.array([names.index(symbol) for symbol in symbols], dtype=np.int64)
+    check_codes(len(names), source, _MOST_SYMBOLS)
+    place = {name: i for i, name in enumerate(names)}
+    which = np.array([place[symbol] for symbol in symbols], dtype=np.int64)
     for i in range(len(names)):  # a glitch shows among the days of its own symbol alone
         own = np.flatnonzero(which == i)
         one = Judgement(len(own))
@@ -182,6 +188,7 @@ def take_futures(
     judged.mark("unknown_session", np.array([session is None for session in sessions]))
     months = np.array([int(e) if _MONTH.fullmatch(e) else 0 for e in expiries], dtype=np.int64)
     names = sorted({(p, s) for p, s in zip(products, sessions, strict=True) if s})
+    check_codes(len(names), source, 2 * _MOST_PRODUCTS)
     place: dict[tuple[str, str | None], int] = {name: i for i, name in enumerate(names)}
     which = np.array([place.get(key, -1) for key in zip(products, sessions, strict=True)], dtype=np.int64)
     judged.mark("other_contract", months != _nearest(days * 64 + which, months))

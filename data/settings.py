@@ -177,6 +177,15 @@ class Settings(BaseSettings):
     newsapi_requests_per_day: int = Field(default=100, ge=1)
     """Requests that NewsAPI's plan allows in 24 hours; the free one allows 100."""
 
+    import_megabytes: int = Field(default=128, ge=1, le=65_536)
+    """The largest file that is imported; of CSV half of it, of JSON an eighth."""
+
+    import_rows: int = Field(default=5_000_000, ge=1000)
+    """The most rows of a parquet file that is imported; of CSV a tenth of it."""
+
+    import_columns: int = Field(default=1000, ge=20)
+    """The most columns of a table that is imported."""
+
     prices_from: date = date(2024, 12, 1)
     """The first day a refresh sees to; what is missing from here on is asked for."""
 

@@ -24,7 +24,7 @@ from stockllm.forecaster.encoding.limits import (
     data_hash,
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
-from stockllm.forecaster.models.registry.registry import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.remote import told
 from stockllm.forecaster.sampling.sample import Paths

@@ -53,6 +53,7 @@ def import_(
 ) -> None:
     """Import prices, the world's too, company lists and news; importing a file again changes nothing."""
     from stockllm.collectors.imports import import_paths
+    from stockllm.collectors.limits import Limits
     from stockllm.data.errors import ImportFailed, UsageError
 
     if adjusted and traded:
@@ -73,7 +74,9 @@ def import_(
                 zh=f"沒有 {given} 這個檔案或資料夾，沒有匯入任何內容：請檢查路徑。",
             )
     with store_to_fill() as (store, settings):
-        reports = import_paths(store, [Path(path) for path in paths], counter, basis=basis)
+        reports = import_paths(
+            store, [Path(path) for path in paths], counter, basis=basis, limits=Limits.of(settings)
+        )
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:

@@ -24,7 +24,7 @@ from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score, ScoredDay
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics
-from stockllm.forecaster.models.registry.registry.registry import (
+from stockllm.forecaster.models.registry import (
     BASELINES,
     NAIVE,
     resolve_model,
@@ -200,7 +200,7 @@ def model_cutoff(
 
 
 def _adapter_hash(folder: Path) -> str | None:
-    from stockllm.forecaster.models.registry.registry.cards import read_card
+    from stockllm.forecaster.models.cards import read_card
 
     try:
         return read_card(folder).hash

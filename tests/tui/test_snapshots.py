@@ -22,7 +22,7 @@ from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score
-from stockllm.forecaster.models.registry.cards import Card, write_card
+from stockllm.forecaster.models.cards import Card, write_card
 from stockllm.forecaster.training.progress import ProgressLog, TrainEvent
 from stockllm.tui.app import StockApp
 

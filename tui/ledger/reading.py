@@ -160,7 +160,7 @@ def choose(
     descending: bool = True,
 ) -> Chosen:
     """The entries that answer, and their curves."""
-    from stockllm.forecaster.models.registry.registry.registry import BASELINES
+    from stockllm.forecaster.models.registry import BASELINES
 
     found = [entry for entry in ledger.entries if entry.answers(query, model, adapter)]
     scored = [entry for entry in found if entry.days]
