@@ -7,7 +7,6 @@ is logged. A site that turns us away is left alone for an hour, then for longer.
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
 import time
@@ -34,6 +33,7 @@ from stockllm.collectors.failures import (
     Unreadable,
     WrongAnswer,
 )
+from stockllm.collectors.limits import read_json
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
 from stockllm.data.stores.requests import Budget, Refusal, RequestStore
@@ -58,11 +58,13 @@ _log = logging.getLogger("stockllm.collectors")
 
 @dataclass(frozen=True)
 class Site:
-    """Somebody to be polite to. ``speaks`` is true of an API that explains its refusals in JSON."""
+    """Somebody to be polite to. ``speaks`` is true of an API that explains its refusals in JSON,
+    ``speaks_of_404`` of one that does so of what it does not know."""
 
     key: str
     name: str
     speaks: bool = False
+    speaks_of_404: bool = False
 
 
 TWSE = Site("twse", Sentence("The Taiwan Stock Exchange", zh="證交所"))
@@ -70,6 +72,11 @@ TWSE_OPENAPI = Site("twse_openapi", Sentence("The Taiwan Stock Exchange's open d
 #: The open data of the Taipei Exchange are on the same host, so they queue with the rest.
 TPEX = Site("tpex", Sentence("The Taipei Exchange", zh="櫃買中心"))
 NEWSAPI = Site("newsapi", "NewsAPI", speaks=True)
+TAIFEX = Site("taifex", Sentence("The Taiwan Futures Exchange", zh="期交所"))
+TAIFEX_OPENAPI = Site(
+    "taifex_openapi", Sentence("The Taiwan Futures Exchange's open data", zh="期交所開放資料")
+)
+YAHOO = Site("yahoo", "Yahoo Finance", speaks=True, speaks_of_404=True)
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,8 @@ class Answer:
     def json(self) -> Any:
         """The document. Unreadable where it is none."""
         try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError) as error:
+            return read_json(self.text)
+        except ValueError as error:
             raise Unreadable(
                 f"{self.site.name} answered {self.what} with something cut short or no JSON: "
                 "it is asked again on the next run.",
@@ -285,7 +292,7 @@ def _check(answer: Answer) -> None:
     """Raise what a status or a page in place of data means."""
     site, what, status = answer.site, answer.what, answer.status_code
     start = answer.content.lstrip()[:1]
-    if site.speaks and start == b"{" and not 300 <= status < 400 and status != 404:
+    if site.speaks and start == b"{" and not 300 <= status < 400 and (status != 404 or site.speaks_of_404):
         return
     if 300 <= status < 400 or status in (401, 403, 429):
         raise Blocked(

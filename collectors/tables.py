@@ -75,7 +75,7 @@ class Table:
         cells = self.columns.get(name)
         if cells is None:
             return np.full(len(self), np.nan)
-        return np.fromiter(map(_number, cells), dtype=np.float64, count=len(cells)) * self.factors[name]
+        return np.fromiter(map(number, cells), dtype=np.float64, count=len(cells)) * self.factors[name]
 
     def prices(self) -> Floats:
         """Open, high, low and close, shape (n, 4)."""
@@ -154,7 +154,7 @@ def find(
         if lacking := [name for name in needed if name not in place]:
             missing = min(missing, set(lacking), key=len)
             continue
-        rows = _whole_rows(answer, table)
+        rows = whole_rows(answer, table)
         units = {name: factor for name, (_, factor) in place.items()}
         if columns and units != factors:
             raise unreadable(answer, "two tables of different columns")
@@ -174,7 +174,7 @@ def find(
     return Table(columns, factors, lines, read - len(lines))
 
 
-def _whole_rows(answer: Answer, table: Mapping[str, Any]) -> list[list[Any]]:
+def whole_rows(answer: Answer, table: Mapping[str, Any]) -> list[list[Any]]:
     """A table's rows, those of another length than its header as empty ones."""
     rows, width = table.get("data"), len(table["fields"])
     if not isinstance(rows, list):
@@ -261,7 +261,8 @@ def _place(fields: Sequence[object]) -> dict[str, tuple[int, int]]:
     return place
 
 
-def _number(cell: str) -> float:
+def number(cell: str) -> float:
+    """The number in a cell, NaN where there is none; thousands separators are understood."""
     try:
         return float(cell.replace(",", ""))
     except ValueError:

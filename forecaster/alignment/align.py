@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
+from stockllm.data.private import private_folder
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.alignment.evaluate import refuse_read
 from stockllm.forecaster.alignment.models import (
@@ -113,7 +114,7 @@ def align(
             zh=f"已經有名為 {name!r} 的轉接器：請換一個 --name。",
         )
     folder = runs_folder(home) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     log = ProgressLog(folder, store.simulated)
 
     def tell(event: TrainEvent) -> None:
@@ -341,7 +342,7 @@ def _save(
     last = read_to.isoformat()
     flags = {"align": options.method} | options.document() | {"pair_margin": lesson.margin}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(place.parent)
         trainer.model.save_pretrained(str(part), selected_adapters=["default"])
         policy.tokenizer.save_pretrained(str(part))
         card = cards.Card(

@@ -19,7 +19,13 @@ from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.codec import WARM_UP
-from stockllm.forecaster.encoding.limits import DEFAULT_PATHS, DEFAULT_SEED, HISTORY, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.encoding.limits import (
+    DEFAULT_PATHS,
+    DEFAULT_SEED,
+    HISTORY,
+    LONGEST_HORIZON,
+    LOOK_BACK,
+)
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.market.calendar import TradingCalendar

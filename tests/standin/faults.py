@@ -51,9 +51,29 @@ FAULTS: dict[str, str] = {
     "gzip": "ok",
 }
 
+#: What befalls the sources beside prices, in addition to the faults of the line and of the content.
+MORE_FAULTS: dict[str, str] = {
+    "false_no_data": "no_data",  # asked too often: the very words of a true answer
+    "running_session": "ok",  # a session is listed before its end, with the last price so far
+    "late_night": "ok",  # the night that has ended is not listed yet
+}
+OUTCOMES = FAULTS | MORE_FAULTS
+
 #: Those that make sense for every question, and those that need rows of prices.
 LINE = tuple(FAULTS)[:14]
 HARMLESS = tuple(name for name, outcome in FAULTS.items() if outcome == "ok")
+
+
+_OF_LISTS = ("invented_stat", "wrong_day", "missing_rows", "no_columns", "false_no_data")
+#: Kinds of answers beside prices -> the faults of the content that they have.
+_BESIDE_PRICES: dict[str, tuple[str, ...]] = {
+    "flows": _OF_LISTS,
+    "margin": _OF_LISTS,
+    "revenue": (),
+    "futures": ("wrong_day", "no_columns", "running_session", "late_night"),
+    "futures_open": ("running_session",),
+    "world": ("wrong_code",),
+}
 
 
 @dataclass(frozen=True)
@@ -65,18 +85,19 @@ class Fault:
 
 
 def can_befall(name: str, kind: str) -> bool:
-    """Whether a fault makes sense for an answer of this kind: day, month, ex, holidays, open, news."""
-    if name in ("chunked", "gzip") or (name in LINE and name != "invented_stat"):
+    """Whether a fault makes sense for an answer of this kind: day, month, ex, holidays, open, news, and
+    flows, margin, revenue, futures, futures_open, world."""
+    line = name in LINE and name != "invented_stat"
+    if name in ("chunked", "gzip") or line:
         return True
-    if name == "invented_stat":
-        return kind in ("day", "month", "ex", "holidays")
-    if name == "wrong_day":
-        return kind in ("day", "open", "ex")
-    if name in ("wrong_month", "wrong_code", "star_dates", "phantom_saturday"):
-        return kind == "month"
-    if name in ("extra_column", "reordered", "missing_rows", "no_columns"):
-        return kind in ("day", "month") if name != "missing_rows" else kind == "day"
-    return kind in ("day", "month")
+    if kind in _BESIDE_PRICES or name in MORE_FAULTS:
+        return name in _BESIDE_PRICES.get(kind, ())
+    kinds = {
+        "invented_stat": ("day", "month", "ex", "holidays"),
+        "wrong_day": ("day", "open", "ex"),
+        "missing_rows": ("day",),
+    } | dict.fromkeys(("wrong_month", "wrong_code", "star_dates", "phantom_saturday"), ("month",))
+    return kind in kinds.get(name, ("day", "month"))
 
 
 def spoil(document: dict[str, Any], name: str, draw: random.Random) -> dict[str, Any]:
