@@ -340,7 +340,7 @@ def _save(
     codes = {window.code for window in windows} | set(start.companies if start else ())
     first = min(window.days[0] for window in windows).isoformat()
     last = read_to.isoformat()
-    flags = {"align": options.method} | options.document() | {"pair_margin": lesson.margin}
+    flags = {"align": options.method, "compact": NEWEST} | options.document() | {"pair_margin": lesson.margin}
     try:
         private_folder(place.parent)
         trainer.model.save_pretrained(str(part), selected_adapters=["default"])
