@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.collectors.failures import NoData, Outage, Unreadable, WrongAnswer
+from stockllm.collectors.failures import NoData, Outage, Refused, Unreadable, WrongAnswer
 from stockllm.collectors.http import Answer
 from stockllm.collectors.prices_csv import read_day, read_number
 from stockllm.data.sentences import in_chinese
@@ -50,6 +50,8 @@ FIGURES = ("open", "high", "low", "close", "volume")
 
 _TAG = re.compile(r"<[^>]*>")
 _NO_DATA = ("沒有符合條件", "查無")
+# What will be refused however often it is asked.
+_REFUSED = ("參數輸入錯誤", "查詢日期大於", "查詢日期小於")
 _BLANK = frozenset({"", "-", "--", "---", "----"})
 _ROC_DATE = re.compile(r"(\d{2,3})年\s*(\d{1,2})月(?:\s*(\d{1,2})日)?")
 
@@ -113,7 +115,8 @@ def mapping(answer: Answer) -> dict[str, Any]:
 
 
 def status(answer: Answer, document: Mapping[str, Any]) -> None:
-    """Raise what the exchange's ``stat`` says: NoData, or Outage for a sentence of another kind.
+    """Raise what the exchange's ``stat`` says: NoData, Refused for what it will never answer, or Outage
+    for a sentence of another kind.
 
     An exchange that is asked too often has been seen to answer with an invented error here.
     """
@@ -123,6 +126,14 @@ def status(answer: Answer, document: Mapping[str, Any]) -> None:
     if any(part in stat for part in _NO_DATA):
         raise no_data(answer)
     said = " ".join(_TAG.sub(" ", stat).split())[:80]
+    if any(part in stat for part in _REFUSED):
+        raise Refused(
+            f"{answer.site.name} refuses {answer.what} with «{said}»: see that this machine's date is right; "
+            "if it is, look for a newer stockllm.",
+            "refused",
+            zh=f"{in_chinese(answer.site.name)}以「{said}」拒絕{in_chinese(answer.what)}："
+            "請確認本機日期是否正確；若正確，請更新 stockllm。",
+        )
     raise Outage(
         f"{answer.site.name} answered {answer.what} with «{said}» in place of data: "
         "it is asked again on the next run.",

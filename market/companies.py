@@ -130,7 +130,7 @@ _TABLE = """
 #: The 41 companies, by code.
 COMPANIES: tuple[Company, ...] = tuple(_company(line) for line in _TABLE.strip().splitlines())
 
-_ORDINARY_SHARE = re.compile(r"[1-9]\d{3}")
+_ORDINARY_SHARE = re.compile(r"(?!91)[1-9]\d{3}")
 _TICKER_SUFFIX = re.compile(r"(?<=\d)\.(tw|two)$")
 _COMPANY_SUFFIX = re.compile(r"(股份有限公司|有限公司|公司)$")
 _SEPARATORS = re.compile(r"[\s\-_.,&·・]+")
@@ -139,7 +139,11 @@ _SEPARATORS = re.compile(r"[\s\-_.,&·・]+")
 def is_ordinary_share(code: str) -> bool:
     """Whether ``code`` has the form of an ordinary share's: four digits, the first not zero.
 
-    ETFs start with 0; warrants, preferred shares, bonds and depositary receipts are longer.
+    ETFs start with 0; warrants, preferred shares and bonds are longer. Depositary receipts have four
+    digits too, or six, and begin with 91.
+
+    >>> is_ordinary_share("2330"), is_ordinary_share("9105"), is_ordinary_share("0050")
+    (True, False, False)
     """
     return _ORDINARY_SHARE.fullmatch(code) is not None
 

@@ -149,7 +149,7 @@ class CollectedStore:
         """
         named = self.schedule()
         opened = {day for day, (is_open, _) in named.items() if is_open}
-        for year in {int(entry.period) for entry in self.all("schedule")}:
+        for year in {int(entry.period) for entry in self.all("schedule") if entry.state == "complete"}:
             day = date(year, 1, 1)
             while day.year == year:
                 if day.weekday() < 5 and day not in named:

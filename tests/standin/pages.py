@@ -137,7 +137,7 @@ def _other_row(exchange: str, code: str, name: str) -> list[str]:
 
 
 def open_data(market: GeneratedMarket, exchange: str, day: date) -> list[dict[str, str]]:
-    """STOCK_DAY_ALL or tpex_mainboard_quotes: strings, one object a stock."""
+    """STOCK_DAY_ALL or tpex_mainboard_daily_close_quotes: strings, one object a stock."""
     rows = []
     stamp = f"{day.year - 1911}{day:%m%d}"
     for company in market.of(exchange):
@@ -256,7 +256,12 @@ def holidays(year: int) -> dict[str, Any]:
                 rows.append(
                     [before.isoformat(), "農曆春節前最後交易日", "農曆春節前最後交易日。<br>次日起放假"]
                 )
-            rows.append([day.isoformat(), "假日", "依規定放假1日。"])
+            if day.month in (1, 2) and before.year == year and calendar.is_session(before):
+                # Two days for settlement alone, of which some years' schedules say so.
+                note = f"{day.month}月{day.day}日市場無交易，僅辦理結算交割作業。"
+                rows.append([day.isoformat(), "農曆春節前最後交易日", note])
+            else:
+                rows.append([day.isoformat(), "假日", "依規定放假1日。"])
             if day.month == 1 and after.year == year:
                 rows.append([after.isoformat(), "國曆新年開始交易日", "國曆新年開始交易。"])
         day += timedelta(days=1)

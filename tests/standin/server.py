@@ -111,13 +111,13 @@ class StandIn:
         with self._lock:
             fault = ""
             for order in self._orders:
-                if order.route in path and can_befall(order.name, kind):
+                if order.route in path and can_befall(order.name, kind, site):
                     self._orders.remove(order)
                     fault = order.name
                     break
             else:
                 chosen = self.choose() if self.choose else None
-                if chosen and can_befall(chosen, kind):
+                if chosen and can_befall(chosen, kind, site):
                     fault = chosen
             self.seen.append(Seen(site, kind, path, asked, self.clock.now(), fault, headers))
         return fault
@@ -164,8 +164,6 @@ class StandIn:
             flags = {"running": fault == "running_session", "late": fault == "late_night"}
             body = others.futures_csv(self.world, start, end, now, **flags)
             return 200, body.replace("收盤價".encode("big5"), b"?") if fault == "no_columns" else body
-        if fault == "false_no_data":
-            return 200, pages.NO_DATA
         day = _day(asked["date"])
         if fault == "wrong_day":
             day -= timedelta(days=1)
@@ -228,6 +226,7 @@ def _day(text: str) -> date:
 
 _ROUTES = {
     "/twse/rwd/zh/afterTrading/MI_INDEX": ("twse", "day"),
+    "/twse/rwd/zh/afterTrading/STOCK_DAY": ("twse", "month"),
     "/twse/exchangeReport/STOCK_DAY": ("twse", "month"),
     "/twse/rwd/zh/exRight/TWT49U": ("twse", "ex"),
     "/twse/rwd/zh/holidaySchedule/holidaySchedule": ("twse", "holidays"),
@@ -235,7 +234,7 @@ _ROUTES = {
     "/tpex/www/zh-tw/afterTrading/dailyQuotes": ("tpex", "day"),
     "/tpex/www/zh-tw/afterTrading/tradingStock": ("tpex", "month"),
     "/tpex/www/zh-tw/bulletin/exDailyQ": ("tpex", "ex"),
-    "/tpex/openapi/v1/tpex_mainboard_quotes": ("tpex", "open"),
+    "/tpex/openapi/v1/tpex_mainboard_daily_close_quotes": ("tpex", "open"),
     "/newsapi/v2/everything": ("newsapi", "news"),
     "/twse/rwd/zh/fund/T86": ("twse", "flows"),
     "/tpex/www/zh-tw/insti/dailyTrade": ("tpex", "flows"),
@@ -248,6 +247,13 @@ _ROUTES = {
 }
 # The symbol is a part of the path.
 _CHARTS = "/yahoo/v8/finance/chart/"
+
+
+_SENTENCES = {
+    "invented_stat": {"stat": "查詢過於頻繁，請稍後再試!"},
+    "refused_words": {"stat": "查詢日期大於今日，請重新查詢!"},
+    "false_no_data": pages.NO_DATA | {"total": 0},
+}
 
 
 class _Server(ThreadingHTTPServer):
@@ -301,16 +307,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(int(fault), b'{"error": "no"}')
         elif fault == "503_page":
             self._send(503, b"<html>busy</html>", "text/html")
-        elif fault == "307":
-            self._send(307, b"", Location="/errors")
+        elif fault in ("307", "301"):
+            self._send(int(fault), b"", Location="/errors" if fault == "307" else "/moved")
         elif fault in ("403", "429"):
             self._send(int(fault), b"<html>no</html>", "text/html")
         elif fault == "block_page":
             self._send(200, BLOCK_PAGE.encode(), "text/html")
         elif fault == "empty":
             self._send(200, b"")
-        elif fault == "invented_stat":
-            self._send(200, json.dumps({"stat": "查詢過於頻繁，請稍後再試!"}).encode())
+        elif fault in _SENTENCES:
+            self._send(200, json.dumps(_SENTENCES[fault]).encode())
         elif fault == "hang":
             owner.released.wait(10)
         elif fault == "drip":
