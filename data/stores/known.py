@@ -86,7 +86,8 @@ def known(
     moment = _FOREVER if until is None else seconds(until)
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
-        f" WHERE {where}known_at <= ? AND date >= ? AND {SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
+        f" WHERE {where}known_at <= ? AND date >= ? AND {SEEN}"
+        f" ORDER BY date{', expiry' if expiry else ''}, arrival",
         (*subject.values(), moment, (since or date.min).isoformat()),
     ).fetchall()
     try:

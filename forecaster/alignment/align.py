@@ -32,7 +32,7 @@ from stockllm.forecaster.alignment.models import (
 )
 from stockllm.forecaster.alignment.options import AlignOptions
 from stockllm.forecaster.alignment.outcomes import Outcomes, Pair, gather, later, pairs
-from stockllm.forecaster.encoding.prompts import Example, prompt_messages
+from stockllm.forecaster.encoding.prompts import NEWEST, Example, prompt_messages
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, resolve_model, weights_hash
