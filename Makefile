@@ -1,11 +1,13 @@
 # make demo   environment, simulated market, training, forecast, chart; the dashboard on a terminal
 # make test   everything CI runs
+# make fuzz   every parser under bent input, ten minutes or FUZZ_SECONDS=N
 # make bench  speed and memory, as ratios within one run
 
 PYTHON ?= python3
+FUZZ_SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: env demo test lint bench clean
+.PHONY: env demo test lint fuzz bench clean
 .DEFAULT_GOAL := env
 
 env: $(VENV)/.ready
@@ -43,6 +45,10 @@ lint: env
 # Two workers for two cores; threads that spin for a core the other worker holds would slow both.
 test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2
+
+# Every parser under bent input for FUZZ_SECONDS in all; a failure prints the input that made it.
+fuzz: env
+	STOCKLLM_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz -s --timeout $(FUZZ_SECONDS)
 
 bench: env
 	$(BIN)/python -m benchmarks

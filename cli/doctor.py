@@ -79,6 +79,7 @@ def _examine(home: Home, language: str) -> list[Finding]:
         "glyph-width": lambda: _width("glyph-width", word),
         "chart-font": lambda: _font(word),
         "home": lambda: _home(home, word),
+        "privacy": lambda: _privacy(home, word),
         "store": lambda: _store(home, word),
         "base-model": lambda: _base_model(word),
         "adapters": lambda: _adapters(home, word),
@@ -245,6 +246,35 @@ def _home(home: Home, word: Word) -> Finding:
     )
 
 
+_KEYS = ("newsapi_key", "ncku_password", "openai_key", "hf_token")
+
+
+def _privacy(home: Home, word: Word) -> Finding:
+    """Whether others of this machine may read the keys or the books."""
+    from stockllm.data.private import others_can_read
+
+    path = home.settings_file
+    if others_can_read(path):
+        given = path.read_text("utf-8", "replace")
+        held = ", ".join(key for key in _KEYS if key in given)
+        if held:
+            return Finding(
+                "privacy",
+                "bad",
+                word(f"{path} 含 {held}，其他人可以讀取", f"{path} holds {held} and others can read it"),
+                f"chmod 600 '{path}'",
+            )
+    loose = next((one for one in (home.root, home.store, home.logs) if others_can_read(one)), None)
+    if loose is None:
+        return Finding("privacy", "ok", word("只有您能讀取", "for you alone"))
+    return Finding(
+        "privacy",
+        "absent",
+        word(f"其他人可以讀取 {loose}", f"others can read {loose}"),
+        f"chmod -R go= '{home.root}'",
+    )
+
+
 def _open(home: Home) -> Store:
     from stockllm.data.store import Store
 
@@ -326,6 +356,7 @@ _NAMES = {
     "glyph-width": ("圖形字寬", "Glyph cell width"),
     "chart-font": ("圖表中文字型", "Chart font"),
     "home": ("資料夾", "Home"),
+    "privacy": ("隱私", "Privacy"),
     "store": ("資料庫", "Store"),
     "base-model": ("內建模型", "Base model"),
     "adapters": ("微調", "Adapters"),

@@ -20,7 +20,19 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import doctor
-from stockllm.cli.market import companies, demo, forecast, health, import_, ledger, refresh, schedule, signals
+from stockllm.cli.market import (
+    companies,
+    demo,
+    forecast,
+    health,
+    import_,
+    imports,
+    ledger,
+    prices,
+    refresh,
+    schedule,
+    signals,
+)
 from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
 from stockllm.cli.output import say, text
 from stockllm.cli.trading import backtest, exchange, trade
@@ -29,6 +41,8 @@ from stockllm.data.errors import StockllmError
 #: Every command group, in the order ``--help`` lists them. Each has ``register(app)``.
 GROUPS = (
     import_,
+    imports,
+    prices,
     demo,
     companies,
     refresh,
@@ -144,7 +158,21 @@ def _options(
         False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
     ),
 ) -> None:
-    pass
+    from stockllm.data.waiting import be_patient
+
+    be_patient(_waits)
+
+
+def _waits() -> None:
+    from stockllm.data.settings import spoken
+
+    say(
+        text(
+            "另一個 stockllm 正在寫入資料庫，等它結束後繼續……",
+            "Another stockllm is writing the store; this one goes on when that has ended ...",
+            spoken(),
+        )
+    )
 
 
 for group in GROUPS:
@@ -184,10 +212,13 @@ def _unexpected_sentence(error: Exception) -> str:
     stamp = datetime.now().astimezone()
     name = f"error-{stamp:%Y%m%d-%H%M%S}-{os.getpid()}.log"
     report = f"{stamp.isoformat()}\n{sys.argv}\n\n" + "".join(traceback.format_exception(error))
+    from stockllm.data.private import opener, private_folder
+
     for folder in _log_folders():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(report, encoding="utf-8")
+            private_folder(folder)
+            with open(folder / name, "x", encoding="utf-8", opener=opener) as file:
+                file.write(report)
         except OSError:
             continue
         return text(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SIMULATED = "SIMULATED 模擬資料"
 
+#: The moments of a forecast, in Traditional Chinese and English.
+MOMENT_NAMES = {"evening": ("晚間", "evening"), "morning": ("早晨", "morning"), "open": ("開盤", "open")}
+
 
 def text(zh: str, en: str, language: str) -> str:
     """The wording of the user's language; anything but ``"en"`` reads Traditional Chinese."""

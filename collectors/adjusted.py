@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.known import Counts
-from stockllm.data.validation_history import Days, JudgedHistory, judge_history, spoiled_codes
+from stockllm.data.validation_history import Days, JudgedHistory, judge_history
 from stockllm.market.ticks import CURRENT, ETF_TABLE, tick
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PIECE = 100_000
 _NOISE = 2e-7
 
 
-class Grid:
+class TickGrid:
     """Counts the prices of a file that lie off the tick grid."""
 
     def __init__(self) -> None:
@@ -86,6 +86,7 @@ def take_adjusted(
     Without ``candles`` the flows alone are taken.
     """
     bars, flows = _Tally(), _Tally()
+    spoiled: set[str] = set()
     with ExitStack() as stack:
         arrivals: dict[str, Arrival] = {}
 
@@ -101,15 +102,16 @@ def take_adjusted(
                 arrival("flows")
             with store.transaction():
                 for rows, judged in piece:
+                    if any(row.reason == "lost_zeros" for row in judged.refused):
+                        spoiled.add(rows.code)
                     if candles:
                         _keep_candles(store, arrivals["adjusted"], rows, judged, bars)
                     if judged.flow_rows is not None:
                         _keep_flows(store, arrivals["flows"], rows, judged, flows)
             tick(sum(len(rows) for rows, _ in piece))
         store.bars.quarantine([*bars.refused, *flows.refused])  # a row refused twice is kept once
-    spoiled = spoiled_codes([*bars.refused, *flows.refused])
     if spoiled:
-        notes = (*notes, _lost_zeros(spoiled))
+        notes = (*notes, _lost_zeros(sorted(spoiled)))
     reports = []
     if candles:
         reports.append(bars.report(source, "adjusted", notes))

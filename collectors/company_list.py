@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockllm.collectors.limits import DEFAULT, cut, read_json
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.market.companies import Company, is_ordinary_share, normalise
 
@@ -45,7 +45,8 @@ def check_company_list(path: Path, store: Store, prices: Path) -> None:
 def _read(path: Path) -> list[Mapping[str, Any]]:
     """The entries of the company list at ``path``; ImportFailed where it is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        DEFAULT.check_size(path.stat().st_size, str(path), part=8)
+        document = read_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ImportFailed(
             f"The company list {path} cannot be read ({error.strerror}): check the path.",
@@ -118,8 +119,8 @@ def _resolve(entry: Mapping[str, Any], store: Store, where: str) -> Company:
         # A code that is no ordinary share's is a warrant's of the same name: the name is right.
         if is_ordinary_share(code) and code != company.code:
             raise ImportFailed(
-                f"{where}: {names[0]} is {company.code}, but the entry says {code}: correct one of them.",
-                zh=f"{where}：{names[0]} 是 {company.code}，但該筆寫的是 {code}：請修正其中之一。",
+                f"{where}: {cut(names[0])} is {company.code}, but the entry says {code}: correct one.",
+                zh=f"{where}：{cut(names[0])} 是 {company.code}，但該筆寫的是 {code}：請修正其中之一。",
             )
         return company
     try:

@@ -78,7 +78,11 @@ class ExRightsReport:
 
 def missing_months(store: Store, market: Exchange, start: date, end: date) -> list[date]:
     """The months (their first days) from ``start`` to ``end`` not yet asked for to their end."""
-    have = {entry.period: entry.through for entry in store.collected.all("ex_rights", market)}
+    have = {
+        entry.period: entry.through
+        for entry in store.collected.all("ex_rights", market)
+        if entry.settled  # that there is nothing is not believed once
+    }
     missing = []
     for first, last in _months(start, end):
         through = have.get(f"{first:%Y-%m}")
@@ -127,10 +131,11 @@ def collect_exrights(
                 failures.append(refusal.why)
                 break
             last = min(first.replace(day=monthrange(first.year, first.month)[1]), end)
+            state: Literal["complete", "no_data"] = "complete"  # a table without rows is an answer
             try:
                 rows, refused, others = fetch_exrights(web, market, first, last)
             except NoData:
-                rows, refused, others = [], [], 0
+                rows, refused, others, state = [], [], 0, "no_data"
             except SiteFailure as failure:
                 failures.append(Sentence.of(failure))
                 in_a_row += 1
@@ -145,7 +150,7 @@ def collect_exrights(
                         what="ex_rights",
                         subject=market,
                         period=f"{first:%Y-%m}",
-                        state="complete" if rows else "no_data",
+                        state=state,
                         source=SITES[market].key,
                         at=web.clock.now(),
                         through=last,

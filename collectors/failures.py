@@ -36,7 +36,11 @@ class SiteFailure(StockllmError):
 
 
 class Outage(SiteFailure):
-    """The site is down, slow or busy."""
+    """The site is down, slow or busy. ``hung_up`` where it refused the connection or broke it off."""
+
+    def __init__(self, message: str, *, zh: str = "", hung_up: bool = False) -> None:
+        super().__init__(message, zh=zh)
+        self.hung_up = hung_up
 
 
 class Unreadable(SiteFailure):

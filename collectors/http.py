@@ -7,11 +7,11 @@ is logged. A site that turns us away is left alone for an hour, then for longer.
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,6 +34,7 @@ from stockllm.collectors.failures import (
     Unreadable,
     WrongAnswer,
 )
+from stockllm.collectors.limits import read_json
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
 from stockllm.data.stores.requests import Budget, Refusal, RequestStore
@@ -43,6 +44,9 @@ T = TypeVar("T")
 #: How long a site that turned us away is left alone: at first, and at most.
 BAR = timedelta(hours=1)
 LONGEST_BAR = timedelta(hours=12)
+
+# Connections in a row that a site refuses or breaks off before that is taken for turning us away.
+_HANG_UPS = 6
 
 _LARGEST = 64 * 1024 * 1024
 _HEADERS = {
@@ -58,11 +62,13 @@ _log = logging.getLogger("stockllm.collectors")
 
 @dataclass(frozen=True)
 class Site:
-    """Somebody to be polite to. ``speaks`` is true of an API that explains its refusals in JSON."""
+    """Somebody to be polite to. ``speaks`` is true of an API that explains its refusals in JSON,
+    ``speaks_of_404`` of one that does so of what it does not know."""
 
     key: str
     name: str
     speaks: bool = False
+    speaks_of_404: bool = False
 
 
 TWSE = Site("twse", Sentence("The Taiwan Stock Exchange", zh="證交所"))
@@ -70,6 +76,11 @@ TWSE_OPENAPI = Site("twse_openapi", Sentence("The Taiwan Stock Exchange's open d
 #: The open data of the Taipei Exchange are on the same host, so they queue with the rest.
 TPEX = Site("tpex", Sentence("The Taipei Exchange", zh="櫃買中心"))
 NEWSAPI = Site("newsapi", "NewsAPI", speaks=True)
+TAIFEX = Site("taifex", Sentence("The Taiwan Futures Exchange", zh="期交所"))
+TAIFEX_OPENAPI = Site(
+    "taifex_openapi", Sentence("The Taiwan Futures Exchange's open data", zh="期交所開放資料")
+)
+YAHOO = Site("yahoo", "Yahoo Finance", speaks=True, speaks_of_404=True)
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,8 @@ class Answer:
     def json(self) -> Any:
         """The document. Unreadable where it is none."""
         try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError) as error:
+            return read_json(self.text)
+        except ValueError as error:
             raise Unreadable(
                 f"{self.site.name} answered {self.what} with something cut short or no JSON: "
                 "it is asked again on the next run.",
@@ -113,6 +124,7 @@ class Web:
         self._budgets = {
             NEWSAPI.key: (Budget(settings.newsapi_requests_per_day, timedelta(hours=24)),),
         }
+        self._hang_ups: Counter[str] = Counter()
         self._session = requests.Session()
         self._session.headers.clear()
         self._session.headers.update(_HEADERS)
@@ -149,6 +161,7 @@ class Web:
                 raise self._bar(door, blocked) from blocked
             except (Outage, Unreadable, WrongAnswer) as failure:
                 door.finish(failure.outcome, str(failure))
+                self._count_hang_ups(site, failure)
                 if attempt >= self.settings.request_retries:
                     raise
                 self.clock.sleep(self.settings.request_interval * 2**attempt)
@@ -163,8 +176,29 @@ class Web:
             else:
                 door.finish("ok")
                 self._store.unbar(site.key)
+                self._hang_ups[site.key] = 0
                 return result
         raise AssertionError("unreachable")
+
+    def _count_hang_ups(self, site: Site, failure: SiteFailure) -> None:
+        """Bans come as refused and broken connections too: after some in a row the site is left alone."""
+        if not (isinstance(failure, Outage) and failure.hung_up):
+            self._hang_ups[site.key] = 0
+            return
+        self._hang_ups[site.key] += 1
+        if self._hang_ups[site.key] < _HANG_UPS:
+            return
+        self._hang_ups[site.key] = 0
+        why = Sentence(
+            f"{site.name} refused or broke off {_HANG_UPS} connections in a row.",
+            zh=f"{in_chinese(site.name)}連續 {_HANG_UPS} 次拒絕或中斷連線。",
+        )
+        until = self._store.bar(site.key, why, now=self.clock.now(), pause=BAR, longest=LONGEST_BAR)
+        raise Blocked(
+            f"{why} It is left alone until {_clock(until)}.",
+            until,
+            zh=f"{why.zh}{_clock(until)} 前不再詢問。",
+        ) from failure
 
     def bar(self, site: Site, why: str, pause: timedelta) -> datetime:
         """Ask ``site`` nothing for ``pause``, because it said so; until when."""
@@ -239,6 +273,7 @@ class Web:
                 "see that there is a connection; it is asked again on the next run.",
                 zh=f"無法向{in_chinese(site.name)}詢問{in_chinese(what)}（{_cause(error)}）："
                 "請檢查網路連線，下次更新會再問。",
+                hung_up=_hung_up(error),
             ) from error
         finally:
             # Whatever the headers say: a connection taken up again may be found dead, and a request
@@ -285,8 +320,15 @@ def _check(answer: Answer) -> None:
     """Raise what a status or a page in place of data means."""
     site, what, status = answer.site, answer.what, answer.status_code
     start = answer.content.lstrip()[:1]
-    if site.speaks and start == b"{" and not 300 <= status < 400 and status != 404:
+    if site.speaks and start == b"{" and not 300 <= status < 400 and (status != 404 or site.speaks_of_404):
         return
+    if status in (301, 308):  # a page that moved for good is no ban
+        raise Unreadable(
+            f"{site.name} answered {what} with HTTP {status}: its addresses have changed; "
+            "look for a newer stockllm.",
+            zh=f"{in_chinese(site.name)}以 HTTP {status} 回應{in_chinese(what)}："
+            "網址已變更，請更新 stockllm。",
+        )
     if 300 <= status < 400 or status in (401, 403, 429):
         raise Blocked(
             f"{site.name} turned the request for {what} away with HTTP {status}.",
@@ -363,6 +405,18 @@ def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Whether the other side refused the connection or broke it off, and not the line."""
+    seen, left = [error], 20
+    while seen and left:
+        one, left = seen.pop(), left - 1
+        if isinstance(one, (ConnectionRefusedError, ConnectionResetError)):
+            return True
+        held = (getattr(one, "reason", None), one.__cause__, one.__context__, *one.args)
+        seen += [inner for inner in held if isinstance(inner, BaseException)]
+    return False
 
 
 def _cause(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 TWSE: ``rwd/zh/afterTrading/MI_INDEX``, 16 columns, the sign of the change as HTML. TPEx:
 ``www/zh-tw/afterTrading/dailyQuotes``, 19 columns. Both list funds and warrants too, which are left
-out; for the latest day the open data of either stand in where the exchange itself fails.
+out; for the latest day the open data of either stand in where the exchange itself fails. Of TPEx's two
+sets that is ``tpex_mainboard_daily_close_quotes``: the other counts whole lots of regular trading alone.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def fetch_latest(web: Web, market: Exchange, day: date, *, fewest: int = 1) -> t
     site, url = (
         (TWSE_OPENAPI, f"{settings.twse_openapi_url}/exchangeReport/STOCK_DAY_ALL")
         if market == "TWSE"
-        else (TPEX, f"{settings.tpex_openapi_url}/tpex_mainboard_quotes")
+        else (TPEX, f"{settings.tpex_openapi_url}/tpex_mainboard_daily_close_quotes")
     )
 
     def ask(door: Door) -> tuple[RawDay, int]:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.collectors.company_list import by_name, code_of, names_of
+from stockllm.collectors.limits import cut
+from stockllm.collectors.prices_csv import LONGEST_RAW
 from stockllm.data.errors import UnknownCompany
 from stockllm.data.records import Article
 from stockllm.market.companies import Company, is_ordinary_share
@@ -72,7 +74,7 @@ def read_entries(entries: Sequence[Mapping[str, Any]], store: Store) -> list[New
                 line += 1
                 article = _article(raw)
                 if article is None:
-                    news.unreadable.append((line, str(raw)))
+                    news.unreadable.append((line, cut(str(raw), LONGEST_RAW)))
                 else:
                     news.articles.append(article)
         found.append(news)
@@ -130,4 +132,9 @@ def _moment(value: object) -> datetime | None:
         moment = datetime.fromisoformat(value.strip())
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # a day that UTC has no number for
+        return None

@@ -227,7 +227,11 @@ def _do(web: Web, store: Store, job: Job, report: PlanReport, calendar: TradingC
 def _have(store: Store, company: Company, settled: set[date]) -> Callable[[date], bool]:
     """Whether a day of the company needs no asking for."""
     days = set(store.bars.days(company.code))
-    months = {entry.period: entry.through for entry in store.collected.all("month", company.code)}
+    months = {
+        entry.period: entry.through
+        for entry in store.collected.all("month", company.code)
+        if entry.settled  # that there is nothing is not believed once
+    }
 
     def have(day: date) -> bool:
         through = months.get(f"{day:%Y-%m}")
@@ -259,8 +263,13 @@ def _cheapest(lacking: dict[Company, list[date]]) -> tuple[list[Company], set[da
 
 
 def _settled(day: date, entry: Collected) -> bool:
-    """Whether an exchange's answer about ``day`` is its last word."""
-    return entry.state == "complete" or taipei(entry.at).date() >= day + _STUBBORN
+    """Whether an exchange's answer about ``day`` is its last word.
+
+    That it has nothing is believed after some times, and some time. Where both exchanges have nothing the
+    day was closed, and nobody asks.
+    """
+    late = taipei(entry.at).date() >= day + _STUBBORN
+    return entry.state == "complete" or (late and entry.asked > 1)
 
 
 def _unconfirmed(store: Store, now: datetime) -> set[date]:

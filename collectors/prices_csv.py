@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from stockllm.collectors.limits import DEFAULT, Limits, cut
 from stockllm.data.errors import ImportFailed
 from stockllm.data.validation import RawRows
 
@@ -46,27 +47,35 @@ _DATE = re.compile(r"(\d{2,4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 _COMPACT_DATE = re.compile(r"(\d{3,4})(\d\d)(\d\d)")
 _TIME_OF_DAY = re.compile(r"[T ]\d{1,2}:\d\d.*$")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_LONGEST_NUMBER, _LONGEST_DATE = 400, 100
 _NOTHING = frozenset({"", "-", "--", "---", "----", "nan", "none", "null", "n/a"})
 _NAN = float("nan")
 
 # Some way before the exchange opened in 1962: an earlier year is a misreading.
 _FIRST_YEAR = 1950
 
+#: What is kept of a row that goes to quarantine.
+LONGEST_RAW = 2000
 
-def read(text: str, *, code: str, source: str, name: str) -> RawRows:
+
+def read(text: str, *, code: str, source: str, name: str, limits: Limits = DEFAULT) -> RawRows:
     """The rows of one company's file. ``name`` is what errors call the file.
 
-    ImportFailed where a needed column is missing, there is no row, or the text is no CSV.
+    ImportFailed where a needed column is missing, there is no row, the text is no CSV or it passes
+    the ``limits``.
     """
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, [])
+        limits.check_columns(len(header), name)
         rows: list[list[str]] = []
         lines: list[int] = []
         for row in reader:
             if row:  # an empty line is no row
                 rows.append(row)
                 lines.append(reader.line_num)
+                if len(rows) > limits.text_rows:
+                    limits.check_rows(len(rows), name, text=True)
     except csv.Error as error:
         raise ImportFailed(
             f"{name} cannot be read as CSV ({error}): export it again.",
@@ -82,7 +91,8 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
 
     whole = np.fromiter((len(row) == len(header) for row in rows), dtype=bool, count=len(rows))
     # A row that is cut short or has too much cannot be told apart by column: it is unreadable.
-    padded = [row if ok else [""] * len(header) for row, ok in zip(rows, whole, strict=True)]
+    empty = [""] * len(header)  # one for all: a file of short rows would fill the memory with them
+    padded = [row if ok else empty for row, ok in zip(rows, whole, strict=True)]
     columns = {ours: [row[i] for row in padded] for ours, i in place.items()}
     prices = [columns[name] for name in ("open", "high", "low", "close")]
     days = np.fromiter(map(read_day, columns["date"]), dtype=np.int64, count=len(rows))
@@ -97,7 +107,7 @@ def read(text: str, *, code: str, source: str, name: str) -> RawRows:
         days=np.where(whole, days, 0),
         prices=np.stack([_numbers(column) for column in prices], axis=1),
         volumes=_numbers(columns["volume"]),
-        raw=lambda i: ",".join(rows[i]),
+        raw=lambda i: cut(",".join(rows[i]), LONGEST_RAW),
         blank=whole & blank_rows(prices, columns["volume"]),
         changes=optional("change"),
         values=optional("value"),
@@ -136,25 +146,40 @@ def find_columns(header: Sequence[str], name: str, needed: Sequence[str] = NEEDE
             f"{name} has no column {', '.join(missing)}: a prices file needs the columns {asked}.",
             zh=f"{name} 缺少欄位 {', '.join(missing)}：股價檔需要欄位 {asked}。",
         )
+    check_once([names[i] for i in place.values()], names, name)
     return place
+
+
+def check_once(wanted: Sequence[str], names: Sequence[str], name: str) -> None:
+    """ImportFailed where one of the ``wanted`` columns is there twice: nobody knows which is meant."""
+    twice = [one for one in wanted if names.count(one) > 1]
+    if twice:
+        raise ImportFailed(
+            f"{name} has the column {', '.join(twice)} more than once: leave one of them.",
+            zh=f"{name} 的欄位 {', '.join(twice)} 出現不只一次：請只留一個。",
+        )
 
 
 def find_flows(header: Sequence[str]) -> tuple[list[int], int] | None:
     """The positions of the three columns of net purchases and the shares in their unit, if all are there."""
     names = [cell.strip().casefold() for cell in header]
     for wanted, unit in FLOWS.items():
-        if all(name in names for name in wanted):
+        if all(names.count(name) == 1 for name in wanted):
             return [names.index(name) for name in wanted], unit
     return None
 
 
-@lru_cache(maxsize=20_000)
 def read_day(text: str) -> int:
     """The proleptic ordinal of a date as files write it, 0 where it is none.
 
     A year below 1911 is one of the Republic (114 is 2025). A trailing asterisk, the exchanges' mark
     for a footnote, and a time of day are left aside.
     """
+    return _read_day(text) if len(text) <= _LONGEST_DATE else 0
+
+
+@lru_cache(maxsize=20_000)
+def _read_day(text: str) -> int:
     plain = unicodedata.normalize("NFKC", text).strip().rstrip("*").strip()
     plain = _TIME_OF_DAY.sub("", plain)
     match = _DATE.fullmatch(plain) or _COMPACT_DATE.fullmatch(plain)
@@ -171,9 +196,13 @@ def read_day(text: str) -> int:
 
 def read_number(text: str) -> float:
     """The number in a cell, NaN where there is none: thousands separators and signs are understood."""
+    if "_" in text:  # a number to Python, and to nobody who writes prices
+        return _NAN
     try:
         return float(text)
     except ValueError:
+        if len(text) > _LONGEST_NUMBER:
+            return _NAN
         plain = unicodedata.normalize("NFKC", text).strip()
         if _THOUSANDS.fullmatch(plain):
             return float(plain.replace(",", ""))

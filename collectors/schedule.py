@@ -1,12 +1,16 @@
 """The exchange's holiday schedule: ``rwd/zh/holidaySchedule/holidaySchedule``, a year at a time.
 
 A row names a day and what it is. Those that say 開始交易 or 最後交易 are sessions, the first or last
-around a holiday; those that say 市場無交易, 放假 or 補假 are closed days. A row of another wording on a
-weekday says nothing here and is counted, so that the rules decide for it.
+around a holiday; those that say 市場無交易, 放假 or 補假 are closed days. In some years the days of
+settlement before the Lunar New Year are called the last ones too, and the remark says of the row's own date
+that there is 市場無交易: such a day is closed, while a remark about other dates closes nothing. A row of
+another wording on a weekday says nothing here and is counted, so that the rules decide for it. Of some past
+years the site has no schedule.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,7 +28,11 @@ if TYPE_CHECKING:
     from stockllm.data.store import Store
 
 _OPEN = ("開始交易", "最後交易")
-_CLOSED = ("市場無交易", "放假", "補假", "休市")
+_NO_TRADE = "市場無交易"
+_CLOSED = (_NO_TRADE, "放假", "補假", "休市")
+_DATE = re.compile(r"(\d{1,2})月(\d{1,2})日")
+_SPAN = re.compile(r"(\d{1,2})月(\d{1,2})日\s*[至~到-]\s*(?:(\d{1,2})月)?(\d{1,2})日")
+_CLAUSE = re.compile(r"[。；;<]")
 
 #: A schedule changes during its year, seldom.
 _FRESH = timedelta(days=7)
@@ -56,7 +64,10 @@ def collect_schedule(web: Web, store: Store, start: date | None = None) -> Sched
         try:
             named = fetch_schedule(web, year)
         except NoData:
-            continue  # next year's is not out yet
+            if year < taipei(web.clock.now()).year:  # next year's is not out yet, a past one's is gone
+                nothing = Collected("schedule", "", str(year), "no_data", TWSE.key, web.clock.now())
+                store.collected.put(nothing)
+            continue
         except SiteFailure as failure:
             failures.append(Sentence.of(failure))
             continue
@@ -86,7 +97,8 @@ def wanted_years(store: Store, start: date | None = None, *, now: datetime) -> l
     years = []
     for year in range(max((start or here).year, RULE_YEARS.start), last + 1):
         entry = store.collected.get("schedule", "", str(year))
-        if entry is None or (year >= here.year and now - entry.at >= _FRESH):
+        known = entry is not None and entry.settled
+        if entry is None or not known or (year >= here.year and now - entry.at >= _FRESH):
             years.append(year)
     return years
 
@@ -125,10 +137,27 @@ def _read(answer: Answer, year: int) -> dict[date, tuple[bool | None, str]]:
             raise tables.wrong(answer, f"the day {day}")
         text = " ".join(cells[1:])
         # In this order: the last session before a holiday has «放假» in its remarks too.
-        if any(word in text for word in _OPEN):
+        if _settles_only(text, day):
+            named[day] = (False, cells[1])
+        elif any(word in text for word in _OPEN):
             named[day] = (True, cells[1])
         elif any(word in text for word in _CLOSED):
             named.setdefault(day, (False, cells[1]))
         elif day.weekday() < 5:
             named.setdefault(day, (None, text))
     return named
+
+
+def _settles_only(text: str, day: date) -> bool:
+    """Whether the remark says of ``day`` itself that the market does not trade."""
+    for clause in _CLAUSE.split(text):
+        before, said, _ = clause.partition(_NO_TRADE)
+        if not said:
+            continue
+        if (day.month, day.day) in {(int(m), int(d)) for m, d in _DATE.findall(before)}:
+            return True
+        for month, first, until_month, last in _SPAN.findall(before):
+            begin, end = (int(month), int(first)), (int(until_month or month), int(last))
+            if begin <= (day.month, day.day) <= end:
+                return True
+    return False

@@ -153,7 +153,7 @@ def fetch_month(web: Web, market: Exchange, code: str, month: date) -> RawRows:
     """
     settings = web.settings
     url = (
-        f"{settings.twse_url}/exchangeReport/STOCK_DAY"
+        f"{settings.twse_url}/rwd/zh/afterTrading/STOCK_DAY"
         if market == "TWSE"
         else f"{settings.tpex_url}/www/zh-tw/afterTrading/tradingStock"
     )

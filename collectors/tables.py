@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.collectors.failures import NoData, Outage, Unreadable, WrongAnswer
+from stockllm.collectors.failures import NoData, Outage, Refused, Unreadable, WrongAnswer
 from stockllm.collectors.http import Answer
 from stockllm.collectors.prices_csv import read_day, read_number
 from stockllm.data.sentences import in_chinese
@@ -50,6 +50,8 @@ FIGURES = ("open", "high", "low", "close", "volume")
 
 _TAG = re.compile(r"<[^>]*>")
 _NO_DATA = ("沒有符合條件", "查無")
+# What will be refused however often it is asked.
+_REFUSED = ("參數輸入錯誤", "查詢日期大於", "查詢日期小於")
 _BLANK = frozenset({"", "-", "--", "---", "----"})
 _ROC_DATE = re.compile(r"(\d{2,3})年\s*(\d{1,2})月(?:\s*(\d{1,2})日)?")
 
@@ -75,7 +77,7 @@ class Table:
         cells = self.columns.get(name)
         if cells is None:
             return np.full(len(self), np.nan)
-        return np.fromiter(map(_number, cells), dtype=np.float64, count=len(cells)) * self.factors[name]
+        return np.fromiter(map(number, cells), dtype=np.float64, count=len(cells)) * self.factors[name]
 
     def prices(self) -> Floats:
         """Open, high, low and close, shape (n, 4)."""
@@ -113,7 +115,8 @@ def mapping(answer: Answer) -> dict[str, Any]:
 
 
 def status(answer: Answer, document: Mapping[str, Any]) -> None:
-    """Raise what the exchange's ``stat`` says: NoData, or Outage for a sentence of another kind.
+    """Raise what the exchange's ``stat`` says: NoData, Refused for what it will never answer, or Outage
+    for a sentence of another kind.
 
     An exchange that is asked too often has been seen to answer with an invented error here.
     """
@@ -123,6 +126,14 @@ def status(answer: Answer, document: Mapping[str, Any]) -> None:
     if any(part in stat for part in _NO_DATA):
         raise no_data(answer)
     said = " ".join(_TAG.sub(" ", stat).split())[:80]
+    if any(part in stat for part in _REFUSED):
+        raise Refused(
+            f"{answer.site.name} refuses {answer.what} with «{said}»: see that this machine's date is right; "
+            "if it is, look for a newer stockllm.",
+            "refused",
+            zh=f"{in_chinese(answer.site.name)}以「{said}」拒絕{in_chinese(answer.what)}："
+            "請確認本機日期是否正確；若正確，請更新 stockllm。",
+        )
     raise Outage(
         f"{answer.site.name} answered {answer.what} with «{said}» in place of data: "
         "it is asked again on the next run.",
@@ -154,7 +165,7 @@ def find(
         if lacking := [name for name in needed if name not in place]:
             missing = min(missing, set(lacking), key=len)
             continue
-        rows = _whole_rows(answer, table)
+        rows = whole_rows(answer, table)
         units = {name: factor for name, (_, factor) in place.items()}
         if columns and units != factors:
             raise unreadable(answer, "two tables of different columns")
@@ -174,7 +185,7 @@ def find(
     return Table(columns, factors, lines, read - len(lines))
 
 
-def _whole_rows(answer: Answer, table: Mapping[str, Any]) -> list[list[Any]]:
+def whole_rows(answer: Answer, table: Mapping[str, Any]) -> list[list[Any]]:
     """A table's rows, those of another length than its header as empty ones."""
     rows, width = table.get("data"), len(table["fields"])
     if not isinstance(rows, list):
@@ -261,7 +272,8 @@ def _place(fields: Sequence[object]) -> dict[str, tuple[int, int]]:
     return place
 
 
-def _number(cell: str) -> float:
+def number(cell: str) -> float:
+    """The number in a cell, NaN where there is none; thousands separators are understood."""
     try:
         return float(cell.replace(",", ""))
     except ValueError:

@@ -1,26 +1,22 @@
-"""Reads files of the world, New York's days and TAIFEX's futures, and takes them in.
+"""Takes in New York's days and TAIFEX's futures.
 
-Both may be parquet or CSV. Of a file of TAIFEX's own the Chinese headers are known, and its traps:
-padded months, spreads and weekly contracts beside the monthly ones, percent signs, a comma too many.
+Beside the nearest month TAIFEX lists later ones, weekly contracts and spreads. A night session is dated by
+the trading day that it leads to, and a bar of New York may be stamped at its start.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stockllm.collectors.prices_csv import read_day, read_number
-from stockllm.data.errors import ImportFailed
+from stockllm.collectors.limits import check_codes
+from stockllm.collectors.sheets import OHLC
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.known import Counts, seconds
@@ -38,40 +34,10 @@ from stockllm.market.moments import (
 )
 
 if TYPE_CHECKING:
+    from stockllm.collectors.sheets import Kind, Sheet
     from stockllm.data.store import Store
     from stockllm.data.stores.world import Session
     from stockllm.data.validation import Ints
-
-Kind = Literal["world", "futures"]
-
-# Our name of a column -> the names it has in files.
-_OHLC = {
-    "open": ("open", "開盤價"),
-    "high": ("high", "最高價"),
-    "low": ("low", "最低價"),
-    "close": ("close", "收盤價"),
-}
-_COLUMNS: dict[Kind, dict[str, tuple[str, ...]]] = {
-    "world": {"symbol": ("symbol", "ticker"), "date": ("date",), **_OHLC, "volume": ("volume",)},
-    "futures": {
-        "date": ("date", "交易日期"),
-        "session": ("session", "交易時段"),
-        "expiry": ("expiry", "contract", "到期月份(週別)"),
-        **_OHLC,
-        "product": ("product", "契約"),
-        "change": ("change", "漲跌價"),
-        "change_pct": ("change_pct", "漲跌%"),
-        "volume": ("volume", "成交量"),
-        "settlement": ("settlement", "結算價"),
-        "open_interest": ("open_interest", "未沖銷契約數"),
-    },
-}
-_NEEDED: dict[Kind, tuple[str, ...]] = {
-    "world": ("symbol", "date", "open", "high", "low", "close"),
-    "futures": ("date", "session", "expiry", "open", "high", "low", "close"),
-}
-# What a file of each kind has and no other.
-_TELLING: dict[Kind, tuple[str, ...]] = {"world": ("symbol",), "futures": ("session", "expiry")}
 
 _SESSIONS: dict[str, Session] = {"day": "day", "一般": "day", "night": "night", "盤後": "night"}
 _MONTH = re.compile(r"(20\d\d)(0[1-9]|1[0-2])")
@@ -79,171 +45,27 @@ _MONTH = re.compile(r"(20\d\d)(0[1-9]|1[0-2])")
 # New York's market was never closed for longer than this since 2001: more is a hole.
 _LONGEST_BREAK = 5
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: our column names -> cells, and what each row was."""
-
-    kind: Kind
-    columns: dict[str, list[str]]
-    lines: list[int]
-    raw: Callable[[int], str]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def numbers(self, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """A column as floats, NaN where there is no number or no such column."""
-        cells = self.columns.get(name)
-        if cells is None:
-            return np.full(len(self), np.nan)
-        return np.fromiter((read_number(cell.rstrip("%").strip()) for cell in cells), np.float64, len(self))
-
-    def prices(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Open, high, low and close, shape (n, 4)."""
-        return np.stack([self.numbers(name) for name in _OHLC], axis=1)
-
-    def days(self, zone: tzinfo) -> Ints:
-        """The dates as ordinals, 0 where there is none; a time with an offset counts in ``zone``."""
-        return np.fromiter((_day(cell, zone) for cell in self.columns["date"]), np.int64, len(self))
-
-
-def kind_of(header: Sequence[str]) -> Kind | None:
-    """What a table with this header is; None for neither."""
-    names = {cell.strip().casefold() for cell in header}
-    for kind, telling in _TELLING.items():
-        if all(names & set(_COLUMNS[kind][column]) for column in telling):
-            return kind
-    return None
-
-
-def header_of_text(text: str) -> list[str]:
-    """The first line of a CSV as cells."""
-    try:
-        return next(csv.reader([text.partition("\n")[0].rstrip("\r")]), [])
-    except csv.Error:
-        return []
-
-
-def header_of_parquet(path: Path) -> list[str]:
-    """The names of the columns; empty where the file cannot be read, which others say better."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
-        return []
-
-
-def grid_of_text(text: str, kind: Kind, name: str) -> Grid:
-    """The rows of a CSV. ImportFailed where a needed column is missing or there is no row."""
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader, [])
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ImportFailed(
-            f"{name} cannot be read as CSV ({error}): export it again.",
-            zh=f"{name} 不是正確的 CSV（{error}）：請重新匯出。",
-        ) from error
-    place = _places(header, kind, name)
-    if not rows:
-        raise _no_rows(name)
-    width = len(header)
-    cells = []
-    for _, row in rows:
-        whole = row[:width] if len(row) >= width and not any(c.strip() for c in row[width:]) else []
-        cells.append(whole or [""] * width)  # a row of another width cannot be told apart by column
-    return Grid(
-        kind,
-        {ours: [row[i].strip() for row in cells] for ours, i in place.items()},
-        [line for line, _ in rows],
-        lambda i: ",".join(rows[i][1]),
-    )
-
-
-def grid_of_parquet(path: Path, kind: Kind, name: str) -> Grid:
-    """The rows of a parquet file; the same errors as a CSV's."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            header = list(file.schema_arrow.names)
-            place = _places(header, kind, name)
-            table = file.read(columns=[header[i] for i in place.values()])
-    except (pa.ArrowException, OSError) as error:
-        raise ImportFailed(
-            f"{name} cannot be read as parquet ({str(error).splitlines()[0].rstrip('.')}): export it again.",
-            zh=f"{name} 不是正確的 parquet：請重新匯出。",
-        ) from error
-    if not table.num_rows:
-        raise _no_rows(name)
-    columns = {ours: [_text(one) for one in table.column(header[i]).to_pylist()] for ours, i in place.items()}
-    lists = list(columns.values())
-    return Grid(
-        kind,
-        columns,
-        list(range(1, table.num_rows + 1)),
-        lambda i: ",".join(column[i] for column in lists),
-    )
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value.isoformat() if isinstance(value, date) else str(value).strip()
-
-
-def _places(header: Sequence[str], kind: Kind, name: str) -> dict[str, int]:
-    names = [cell.strip().casefold() for cell in header]
-    place = {}
-    for ours, theirs in _COLUMNS[kind].items():
-        found = [names.index(one) for one in theirs if one in names]
-        if found:
-            place[ours] = found[0]
-    missing = [column for column in _NEEDED[kind] if column not in place]
-    if missing:
-        needed = ", ".join(_NEEDED[kind])
-        raise ImportFailed(
-            f"{name} has no column {', '.join(missing)}: a file of {_WORDS[kind][0]} needs {needed}.",
-            zh=f"{name} 缺少欄位 {', '.join(missing)}：{_WORDS[kind][1]}檔需要 {needed}。",
-        )
-    return place
-
-
-_WORDS: dict[Kind, tuple[str, str]] = {
-    "world": ("world prices", "國際行情"),
-    "futures": ("index futures", "指數期貨"),
-}
-
-
-def _no_rows(name: str) -> ImportFailed:
-    return ImportFailed(
-        f"{name} has no rows: there is nothing to import.", zh=f"{name} 沒有資料列：沒有可匯入的內容。"
-    )
-
-
-def _day(cell: str, zone: tzinfo) -> int:
-    if len(cell) > 16:  # a time with an offset is longer; a date alone is not
-        try:
-            moment = datetime.fromisoformat(cell)
-        except ValueError:
-            return read_day(cell)
-        if moment.tzinfo is not None:
-            return moment.astimezone(zone).date().toordinal()
-    return read_day(cell)
+# Each is gone through for itself. A day, a month and a product share one number below, 64 to a day.
+_MOST_SYMBOLS, _MOST_PRODUCTS = 1000, 32
 
 
 # New York
 
 
-def take_world(store: Store, source: str, grid: Grid, now: datetime) -> ImportReport:
-    """Keep New York's days, all or none. A day counts from its close, however its row is stamped."""
-    days, prices, volumes = grid.days(NEW_YORK), grid.prices(), grid.numbers("volume")
-    symbols = [symbol_of(cell) for cell in grid.columns["symbol"]]
-    judged = Judgement(len(grid))
+#: What a site shows and means no harm by: counted as refused, and not kept in quarantine.
+HARMLESS = frozenset({"other_contract", "session_open", "future_date"})
+
+
+def take_world(
+    store: Store, source: str, sheet: Sheet, now: datetime, *, aside: frozenset[str] = frozenset()
+) -> ImportReport:
+    """Keep New York's days, all or none. A day counts from its close, however its row is stamped.
+
+    Rows refused for a reason of ``aside`` are counted and not kept in quarantine.
+    """
+    days, prices, volumes = sheet.days(NEW_YORK), sheet.prices(), sheet.numbers("volume")
+    symbols = [symbol_of(cell) for cell in sheet.columns["symbol"]]
+    judged = Judgement(len(sheet))
     judged.mark("unreadable", (days <= 0) | np.array([not symbol for symbol in symbols]))
     judged.candles(prices, volumes, silent_volume=True)
     opens, closes = _moments(days, new_york_open), _moments(days, new_york_close)
@@ -251,7 +73,9 @@ def take_world(store: Store, source: str, grid: Grid, now: datetime) -> ImportRe
     judged.mark("session_open", closes > seconds(now))
     judged.mark("not_a_session", (days - 1) % 7 >= 5)
     names = sorted(set(symbols))
-    which = np.array([names.index(symbol) for symbol in symbols], dtype=np.int64)
+    check_codes(len(names), source, _MOST_SYMBOLS)
+    place = {name: i for i, name in enumerate(names)}
+    which = np.array([place[symbol] for symbol in symbols], dtype=np.int64)
     for i in range(len(names)):  # a glitch shows among the days of its own symbol alone
         own = np.flatnonzero(which == i)
         one = Judgement(len(own))
@@ -264,12 +88,12 @@ def take_world(store: Store, source: str, grid: Grid, now: datetime) -> ImportRe
         good = judged.good
         for i, symbol in enumerate(names):
             own = good[which[good] == i]
-            columns = dict(zip(_OHLC, prices[own].T, strict=True)) | {"volume": volumes[own]}
+            columns = dict(zip(OHLC, prices[own].T, strict=True)) | {"volume": volumes[own]}
             counts = counts.plus(store.world.keep_bars(arrival, symbol, days[own], columns, closes[own]))
-        refused = judged.refused(source, np.array(grid.lines), symbols, days, grid.raw)
-        store.bars.quarantine(refused)
+        refused = judged.refused(source, np.array(sheet.lines), days, sheet.raw)
+        store.bars.quarantine(row for row in refused if row.reason not in aside)
     notes = (*_unknown(names), *_gaps(names, which[good], days[good]))
-    return _report(source, "world", grid, counts, refused, len(names), notes)
+    return _report(source, "world", sheet, counts, refused, len(names), notes)
 
 
 def symbol_of(text: str) -> str:
@@ -341,53 +165,48 @@ def _times(n: int) -> str:
 # TAIFEX
 
 
-def take_futures(store: Store, source: str, grid: Grid, now: datetime) -> ImportReport:
+def take_futures(
+    store: Store,
+    source: str,
+    sheet: Sheet,
+    now: datetime,
+    *,
+    aside: frozenset[str] = frozenset({"other_contract"}),
+) -> ImportReport:
     """Keep the sessions of the nearest month, all or none. A night is known once it is over.
 
-    Spreads, weekly contracts and later months count as quarantined and are not kept.
+    Rows refused for a reason of ``aside`` are counted and not kept in quarantine: TAIFEX lists spreads,
+    weekly contracts and later months beside the nearest one.
     """
-    from stockllm.market.calendar import TradingCalendar
-
-    days, prices, volumes = grid.days(TAIPEI), grid.prices(), grid.numbers("volume")
-    n = len(grid)
-    expiries = [cell.strip() for cell in grid.columns["expiry"]]
-    products = [cell.strip() or "TX" for cell in grid.columns.get("product", ["TX"] * n)]
-    sessions = [_SESSIONS.get(cell.strip().casefold(), "") for cell in grid.columns["session"]]
-    night = np.array([session == "night" for session in sessions])
+    days, prices, volumes = sheet.days(TAIPEI), sheet.prices(), sheet.numbers("volume")
+    n = len(sheet)
+    expiries = [cell.strip().removesuffix(".0") for cell in sheet.columns["expiry"]]
+    products = [cell.strip() or "TX" for cell in sheet.columns.get("product", ["TX"] * n)]
+    sessions = [_SESSIONS.get(cell.strip().casefold()) for cell in sheet.columns["session"]]
     judged = Judgement(n)
     judged.mark("unreadable", days <= 0)
-    judged.mark("unknown_session", np.array([not session for session in sessions]))
+    judged.mark("unknown_session", np.array([session is None for session in sessions]))
     months = np.array([int(e) if _MONTH.fullmatch(e) else 0 for e in expiries], dtype=np.int64)
     names = sorted({(p, s) for p, s in zip(products, sessions, strict=True) if s})
-    place = {name: i for i, name in enumerate(names)}
+    check_codes(len(names), source, 2 * _MOST_PRODUCTS)
+    place: dict[tuple[str, str | None], int] = {name: i for i, name in enumerate(names)}
     which = np.array([place.get(key, -1) for key in zip(products, sessions, strict=True)], dtype=np.int64)
     judged.mark("other_contract", months != _nearest(days * 64 + which, months))
     judged.candles(prices, volumes, silent_volume=True)
-    calendar: TradingCalendar = store.calendar()
-    traded = {
-        date.fromordinal(day)
-        for day, session in zip(days.tolist(), sessions, strict=True)
-        if day > 0 and session == "day"
-    }
-    traded |= store.world.session_days() | calendar.opened
-    begins = np.where(
-        night, _moments(days, lambda day: night_begins(day, traded)), _moments(days, futures_open)
-    )
-    known_at = np.where(
-        night, _moments(days, lambda day: night_known(day, traded)), _moments(days, futures_known)
-    )
+    begins, known_at = _session_moments(store, days, sessions)
     judged.mark("future_date", begins > seconds(now))
     judged.mark("session_open", known_at > seconds(now))
     judged.repeated((days * 1_000_000 + months) * 64 + which)
     good = judged.good
     columns = {
-        name: grid.numbers(name) for name in ("change", "change_pct", "volume", "settlement", "open_interest")
+        name: sheet.numbers(name)
+        for name in ("change", "change_pct", "volume", "settlement", "open_interest")
     }
     counts = Counts()
     with store.transaction(), store.arrivals.bring("futures", source, now) as arrival:
         for i, (product, session) in enumerate(names):
             own = good[which[good] == i]
-            figures = dict(zip(_OHLC, prices[own].T, strict=True))
+            figures = dict(zip(OHLC, prices[own].T, strict=True))
             figures |= {name: column[own] for name, column in columns.items()}
             counts = counts.plus(
                 store.world.keep_futures(
@@ -397,12 +216,29 @@ def take_futures(store: Store, source: str, grid: Grid, now: datetime) -> Import
                     days[own],
                     months[own],
                     figures,
-                    known_at[own],  # type: ignore[arg-type]
+                    known_at[own],
                 )
             )
-        refused = judged.refused(source, np.array(grid.lines), products, days, grid.raw)
-        store.bars.quarantine(row for row in refused if row.reason != "other_contract")
-    return _report(source, "futures", grid, counts, refused, len(set(products)), ())
+        refused = judged.refused(source, np.array(sheet.lines), days, sheet.raw)
+        store.bars.quarantine(row for row in refused if row.reason not in aside)
+    return _report(source, "futures", sheet, counts, refused, len(set(products)), ())
+
+
+def _session_moments(store: Store, days: Ints, sessions: Sequence[Session | None]) -> tuple[Ints, Ints]:
+    """When each session began and from when on it is known, in seconds.
+
+    A day session that these rows or the store have proves that its day was one.
+    """
+    traded = store.world.session_days() | store.calendar().opened
+    traded |= {
+        date.fromordinal(day)
+        for day, session in zip(days.tolist(), sessions, strict=True)
+        if day > 0 and session == "day"
+    }
+    night = np.array([session == "night" for session in sessions])
+    begins = _moments(days, lambda day: night_begins(day, traded)), _moments(days, futures_open)
+    known_at = _moments(days, lambda day: night_known(day, traded)), _moments(days, futures_known)
+    return np.where(night, *begins), np.where(night, *known_at)
 
 
 def _nearest(keys: Ints, months: Ints) -> Ints:
@@ -417,7 +253,7 @@ def _nearest(keys: Ints, months: Ints) -> Ints:
 def _report(
     source: str,
     kind: Kind,
-    grid: Grid,
+    sheet: Sheet,
     counts: Counts,
     refused: Sequence[QuarantinedRow],
     subjects: int,
@@ -426,7 +262,7 @@ def _report(
     return ImportReport(
         source=source,
         kind=kind,
-        read=len(grid),
+        read=len(sheet),
         accepted=counts.new,
         unchanged=counts.unchanged,
         revised=counts.revised,

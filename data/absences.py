@@ -55,7 +55,8 @@ class Absences:
         """Those of ``days``, sessions without a bar of ``company``, that should have one.
 
         Left out are days on which nobody traded it, as a refused row says or the exchange's own list,
-        in which it does not stand.
+        in which it does not stand. That an exchange has nothing of a month is believed once it has said
+        so some times.
         """
         code, market = company.code, company.market
         for day in days:
@@ -66,6 +67,8 @@ class Absences:
                 continue
             month = self._months[code].get(f"{day:%Y-%m}")
             if month is not None and month.through is not None and day <= month.through:
+                if not month.settled:
+                    yield Absence(day, "nothing")
                 continue
             entry = self._asked[market].get(day) if market else None
             if entry is None:

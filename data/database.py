@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from stockllm.data import waiting
 from stockllm.data.errors import StoreError
+from stockllm.data.private import FILE
 
-#: How long one process waits for another that is writing.
+#: How long one process waits for another that is writing; ``data.waiting`` says how often.
 BUSY_TIMEOUT_MS = 5000
 
 # A transaction of up to this many KiB stays in memory until it commits, so that a large import
@@ -39,6 +43,9 @@ class Database:
     def __init__(self, path: Path, *, create: bool = True, foreign_keys: bool = True) -> None:
         self.path = path
         mode = "rwc" if create else "rw"
+        if create:
+            with suppress(OSError):  # SQLite says better what is in the way; its journal takes after this
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE))
         # SQLite falls back to reading alone where the file cannot be written.
         address = f"{path.absolute().as_uri()}?mode={mode}"
 
@@ -86,7 +93,7 @@ class Database:
             with self._translated():
                 yield outer
             return
-        with self._translated(), self._engine.connect() as connection, connection.begin():
+        with self._translated(), self._begun(self._engine) as connection:
             yield connection
 
     @contextmanager
@@ -101,12 +108,40 @@ class Database:
             with outer.begin_nested():
                 yield outer
             return
-        with self._translated(), self._writer.connect() as connection, connection.begin():
+        with self._translated(), self._begun(self._writer) as connection:
             self._writing.connection = connection
             try:
                 yield connection
             finally:
                 self._writing.connection = None
+            # Whoever reads just now is waited for, by the system: a commit is not begun twice.
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS * waiting.times()}")
+
+    @contextmanager
+    def _begun(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """A connection with the lock it needs; how long that is waited for, `waiting` says.
+
+        Each try waits for the usual time within SQLite, and between two a Ctrl-C is heard.
+        """
+        until = time.monotonic() + BUSY_TIMEOUT_MS / 1000 * (waiting.times() - 1)
+        tries = 0
+        while True:
+            with ExitStack() as stack:
+                try:
+                    connection = stack.enter_context(engine.connect())
+                    transaction = connection.begin()
+                    if engine is self._engine:  # a reader's lock comes with its first look
+                        connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").close()
+                except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+                    if "locked" not in str(error) or time.monotonic() >= until:
+                        raise
+                    tries += 1
+                    if tries == 1:
+                        waiting.tell()
+                    continue
+                with transaction:
+                    yield connection
+                return
 
     def changes(self) -> int:
         """Another number as soon as somebody else has committed a change. For one thread at a time."""
@@ -140,6 +175,7 @@ def _begin(connection: sa.Connection) -> None:
     begin = connection.get_execution_options().get("stockllm_begin", "BEGIN")
     kib = _READ_CACHE_KIB if begin == "BEGIN" else _WRITE_CACHE_KIB
     connection.exec_driver_sql(f"PRAGMA cache_size = -{kib}")
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.exec_driver_sql(begin)
 
 

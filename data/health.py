@@ -39,14 +39,39 @@ class CompanyHealth:
     missing: tuple[Spell, ...]
 
 
+#: What a store holds beside traded bars, in Traditional Chinese and English.
+HISTORY_NAMES = {
+    "adjusted": ("還原股價", "adjusted prices"),
+    "flows": ("法人買賣超", "institutional flows"),
+    "margin": ("融資融券", "margin balances"),
+    "revenue": ("月營收", "monthly revenue"),
+    "world": ("國際行情", "world prices"),
+    "futures": ("指數期貨", "index futures"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryHealth:
+    """One kind of figures beside traded bars: how many companies, symbols or futures, and their time."""
+
+    kind: str
+    subjects: int
+    first: date
+    last: date
+
+
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The whole store. ``reasons`` counts quarantined rows, those of no known company included."""
+    """The whole store. ``reasons`` counts quarantined rows, those of no known company included.
+
+    ``history`` has the kinds of figures that there are beside traded bars.
+    """
 
     bars: int
     quarantined: int
     reasons: dict[str, int]
     companies: tuple[CompanyHealth, ...]
+    history: tuple[HistoryHealth, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The report as ``stockllm health --json`` prints it; a date that is not there is null."""
@@ -54,6 +79,15 @@ class HealthReport:
             "bars": self.bars,
             "quarantined": self.quarantined,
             "reasons": dict(sorted(self.reasons.items())),
+            "history": [
+                {
+                    "kind": one.kind,
+                    "subjects": one.subjects,
+                    "first": one.first.isoformat(),
+                    "last": one.last.isoformat(),
+                }
+                for one in self.history
+            ],
             "companies": [
                 {
                     "code": company.code,
@@ -129,4 +163,8 @@ def health(store: Store, today: date | None = None) -> HealthReport:
         quarantined=refused.total(),
         reasons=dict(reasons),
         companies=tuple(companies),
+        history=tuple(
+            HistoryHealth(kind, subjects, first, last)
+            for kind, (subjects, first, last) in store.arrivals.extents().items()
+        ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stockllm.data.errors import StoreError
+from stockllm.data.private import private_folder
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class Home:
         return self.root / "calendar.toml"
 
     def ensure(self) -> Home:
-        """Make the folders that are missing. StoreError where that cannot be done."""
+        """Make the folders that are missing, for the user alone. StoreError where that cannot be done."""
         try:
             for folder in (self.root, self.adapters, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+                private_folder(folder)
         except OSError as error:
             raise StoreError(
                 f"The folder {self.root} cannot be made ({_cause(error)}): "

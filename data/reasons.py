@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "future_date": ("未來日期", "future date"),
     "session_open": ("尚未收盤", "session not over"),
     "unknown_session": ("不明時段", "unknown session"),
+    "sum_differs": ("合計不符", "sum that differs"),
     "other_contract": ("非月份契約", "not a monthly contract"),
 }
 

@@ -12,6 +12,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.sentences import Sentence
+from stockllm.market.fees import ROUND_TRIP_COST
+from stockllm.market.moments import Moment
+from stockllm.market.ticks import round_to_tick
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +68,7 @@ class ImportReport:
     """What became of every row of an import. ``accepted + unchanged + revised + quarantined == read``.
 
     ``repaired`` and ``flagged`` count rows that are also in ``accepted`` or ``unchanged``. ``revised``
-    rows replace an earlier version, except those of traded prices, which count as accepted. ``notes`` say
+    rows replace an earlier version, which is kept. ``notes`` say
     what the counts cannot: how a file was understood, what it lacks.
     """
 
@@ -177,7 +180,8 @@ class PathForecast:
     ``prices`` has shape (paths, horizon, 4) in hundredths of a TWD, the last axis open, high, low,
     close; ``volumes`` has shape (paths, horizon) in shares. ``dates`` are the sessions forecast,
     ``as_of`` the last observed one. ``adapter`` is None for a base model alone; ``model_hash`` and
-    ``adapter_hash`` are SHA-256 over the weights.
+    ``adapter_hash`` are SHA-256 over the weights. ``moment`` says when it was made, ``known_until``
+    (aware) until when it knew anything; None for the forecasts from before that was kept.
     """
 
     code: str
@@ -197,6 +201,8 @@ class PathForecast:
     seed: int
     simulated: bool
     parse_failures: int = 0
+    moment: Moment = "evening"
+    known_until: datetime | None = None
 
     @property
     def paths(self) -> int:
@@ -205,6 +211,11 @@ class PathForecast:
     @property
     def horizon(self) -> int:
         return int(self.prices.shape[1])
+
+    @property
+    def model_name(self) -> str:
+        """The model as a user names it: ``llama``, ``llama+ADAPTER``."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
 
     def medoid(self) -> int:
         """Index of the path whose closes lie nearest to all others (mean absolute log distance).
@@ -240,14 +251,18 @@ class PathForecast:
             self.prices[:, :, index].astype(np.float64), list(BAND_LEVELS.values()), axis=0, method="weibull"
         )
 
+    def chance(self, above: float = 0.0) -> float:
+        """The share of paths whose last close lies more than ``above`` (0.01 is 1%) over the last close."""
+        return float((self.prices[:, -1, 3] > self.last_close * (1 + above)).mean())
+
     def document(self) -> dict[str, Any]:
-        """The forecast document, as ``--json`` prints it; prices in TWD."""
+        """The forecast document, as ``--json`` prints it; prices in TWD on their tick, volume in shares."""
 
         def band(column: Literal["high", "low", "close"]) -> list[dict[str, Any]]:
             table = self.quantiles(column)
             return [
                 {"date": day.isoformat()}
-                | {name: round(float(table[k, i])) / 100 for k, name in enumerate(BAND_LEVELS)}
+                | {name: round_to_tick(round(float(table[k, i]))) / 100 for k, name in enumerate(BAND_LEVELS)}
                 for i, day in enumerate(self.dates)
             ]
 
@@ -256,12 +271,22 @@ class PathForecast:
             "name": self.name,
             "market": self.market,
             "as_of": self.as_of.isoformat(),
+            "last_close": self.last_close / 100,
             "made_at": self.made_at.isoformat(),
+            "moment": self.moment,
+            "known_until": self.known_until.isoformat() if self.known_until else None,
             "model": self.model,
+            "model_hash": self.model_hash,
             "adapter": self.adapter,
+            "adapter_hash": self.adapter_hash,
             "prompt": self.prompt,
+            "seed": self.seed,
             "paths": self.paths,
             "horizon": self.horizon,
+            "chance_of_rise": self.chance(),
+            "chance_of_gain_past_costs": self.chance(ROUND_TRIP_COST),
+            "round_trip_cost": ROUND_TRIP_COST,
+            "volume_unit": "shares",
             "simulated": self.simulated,
             "parse_failures": self.parse_failures,
             "candles": [

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, Date, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 #: The revision of the newest migration.
-HEAD = "0007"
+HEAD = "0009"
 
 metadata = sa.MetaData()
 
@@ -135,7 +135,9 @@ article_companies = Table(
 )
 
 #: The ledger. Triggers refuse every UPDATE and DELETE. ``key`` is a digest of all that made the
-#: forecast; ``prices`` and ``volumes`` are packed arrays, see ``data.blobs``.
+#: forecast; ``prices`` and ``volumes`` are packed arrays, see ``data.blobs``. ``known_until`` is the last
+#: moment of which the forecast knew anything, ``witnessed`` the latest one that the store had seen when it
+#: was frozen; both may be absent.
 forecasts = Table(
     "forecasts",
     metadata,
@@ -162,6 +164,10 @@ forecasts = Table(
     Column("parse_failures", Integer, nullable=False),
     Column("prices", LargeBinary, nullable=False),
     Column("volumes", LargeBinary, nullable=False),
+    Column("moment", Text, nullable=False, server_default="evening"),
+    Column("known_until", Text),
+    Column("witnessed", Text),
+    CheckConstraint("moment IN ('evening', 'morning', 'open')", name="forecast_moment"),
     sqlite_autoincrement=True,
 )
 Index("forecasts_by_code", forecasts.c.code, forecasts.c.as_of)
@@ -255,7 +261,8 @@ site_bars = Table(
     Column("why", Text, nullable=False),
 )
 
-#: What has been collected, so that nobody asks for it again; see ``data.stores.collected``.
+#: What has been collected, so that nobody asks for it again; see ``data.stores.collected``. ``asked`` counts
+#: the times that a site said it has nothing.
 collected = Table(
     "collected",
     metadata,
@@ -270,6 +277,7 @@ collected = Table(
     Column("refused", Integer, nullable=False),
     Column("left_out", Integer, nullable=False),
     Column("at", Text, nullable=False),
+    Column("asked", Integer, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 

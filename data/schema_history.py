@@ -2,7 +2,7 @@
 
 Every figure says from when on it was public: ``known_at``, whole seconds since 1970 in UTC, a number
 because millions of rows are compared with a moment at every read. A figure is never overwritten: a
-revised one is another row with a later ``arrival``. Readers pass ``data.known``, which keeps both
+revised one is another row with a later ``arrival``. Readers pass ``data.stores.known``, which keeps both
 rules. Prices here are REAL with all digits that the source gave.
 """
 

@@ -126,6 +126,18 @@ class Settings(BaseSettings):
     newsapi_url: str = "https://newsapi.org"
     """Where NewsAPI answers."""
 
+    taifex_url: str = "https://www.taifex.com.tw"
+    """Where the Taiwan Futures Exchange answers."""
+
+    taifex_openapi_url: str = "https://openapi.taifex.com.tw/v1"
+    """Where the same exchange serves its open data, which hold the latest day alone."""
+
+    yahoo_url: str = "https://query1.finance.yahoo.com"
+    """Where Yahoo Finance serves New York's indices and shares, or another server with its charts."""
+
+    world_symbols: tuple[str, ...] = ("SOX", "SPX", "IXIC", "TSM")
+    """The indices and shares of New York to ask for, one request each a day."""
+
     ncku_url: str = "https://ciot.imis.ncku.edu.tw/stock/trading_api"
     """Where the university's trading simulator answers, or another server with its protocol."""
 
@@ -165,6 +177,15 @@ class Settings(BaseSettings):
     newsapi_requests_per_day: int = Field(default=100, ge=1)
     """Requests that NewsAPI's plan allows in 24 hours; the free one allows 100."""
 
+    import_megabytes: int = Field(default=128, ge=1, le=65_536)
+    """The largest file that is imported; of CSV half of it, of JSON an eighth."""
+
+    import_rows: int = Field(default=5_000_000, ge=1000)
+    """The most rows of a parquet file that is imported; of CSV a tenth of it."""
+
+    import_columns: int = Field(default=1000, ge=20)
+    """The most columns of a table that is imported."""
+
     prices_from: date = date(2024, 12, 1)
     """The first day a refresh sees to; what is missing from here on is asked for."""
 
@@ -179,7 +200,16 @@ class Settings(BaseSettings):
     def _blank_is_absent(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
 
-    @field_validator("twse_url", "twse_openapi_url", "tpex_url", "tpex_openapi_url", "newsapi_url")
+    @field_validator(
+        "twse_url",
+        "twse_openapi_url",
+        "tpex_url",
+        "tpex_openapi_url",
+        "newsapi_url",
+        "taifex_url",
+        "taifex_openapi_url",
+        "yahoo_url",
+    )
     @classmethod
     def _address(cls, value: str) -> str:
         """An address without its last slash; unencrypted only on this machine itself."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
 from stockllm.data.paths import Home
+from stockllm.data.private import private_folder
 
 
 def remember(home: Home, changes: Mapping[str, Any]) -> None:
@@ -37,7 +38,7 @@ def remember(home: Home, changes: Mapping[str, Any]) -> None:
         ) from error
     _merge(document, changes)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         _replace(path, tomlkit.dumps(document).encode())
     except OSError as error:
         raise StoreError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from stockllm.data.errors import StoreError, UnknownCompany
 from stockllm.data.paths import Home
 from stockllm.data.records import BarSeries
 from stockllm.data.stores.adjusted import AdjustedStore, long_series
-from stockllm.data.stores.arrivals import TABLES, ArrivalStore
+from stockllm.data.stores.arrivals import KINDS, ArrivalStore
 from stockllm.data.stores.bars import BarStore
 from stockllm.data.stores.books import BookStore
 from stockllm.data.stores.collected import CollectedStore
@@ -45,6 +46,7 @@ from stockllm.market.calendar import TradingCalendar, default_calendar
 from stockllm.market.companies import COMPANIES, Company, UnknownName, resolve
 
 _BUILT_IN = {company.code: company for company in COMPANIES}
+_NULL_SEEN = re.compile(r"NULL value in (\w+)\.(\w+)")
 _HOW_TO_FILL = "bring prices in with 'stockllm import PATH' or make a demo store with 'make demo'"
 
 
@@ -140,7 +142,8 @@ class Store:
     def check(self) -> None:
         """Read every page of the file. StoreError where it is corrupt. Seconds for a large store."""
         with self._database.read() as connection:
-            verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+            said = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check")]
+            verdict = next((one for one in said if one != "ok" and not _disproved(connection, one)), "ok")
         if verdict != "ok":
             raise StoreError(
                 f"The store {self._database.path} is corrupt ({' '.join(str(verdict).split())}): "
@@ -176,7 +179,7 @@ class Store:
         with self._database.read() as connection:
             return any(
                 connection.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(table))))
-                for table in TABLES
+                for table in KINDS.values()
             )
 
     def codes_with_prices(self) -> list[str]:
@@ -237,10 +240,13 @@ class Store:
         """The company with this code; one of which only the code is known if it has bars."""
         found = _BUILT_IN.get(code) or next((c for c in self._added() if c.code == code), None)
         if found is None:
-            if self.bars.span(code) is None:
+            if not self._has_prices(code):
                 return self.resolve(code)
             found = Company.bare(code)
         return found
+
+    def _has_prices(self, code: str) -> bool:
+        return self.bars.span(code) is not None or self.adjusted.has(code)
 
     def resolve(self, query: str) -> Company:
         """The company that a code or a Chinese, English or listed name means.
@@ -252,7 +258,7 @@ class Store:
             return resolve(query, known)
         except UnknownName as error:
             code = query.strip()
-            if self.bars.span(code) is not None:
+            if self._has_prices(code):
                 return Company.bare(code)
             raise UnknownCompany(str(error), zh=error.zh) from error
 
@@ -272,6 +278,19 @@ class Store:
         calendar = calendar.learn(traded, len(self.bars.codes()))
         closed, opened = _override(self.home.closed_days_file)
         return calendar.with_closed(closed).with_opened(opened)
+
+
+def _disproved(connection: sa.Connection, said: str) -> bool:
+    """Whether SQLite's check sees a NULL where none is.
+
+    Up to 3.40 it takes a table without rowid for damaged whose key has a column out of order.
+    """
+    match = _NULL_SEEN.fullmatch(said)
+    if match is None:
+        return False
+    # typeof, since SQLite does not look where a column is declared to hold no NULL.
+    query = f'SELECT 1 FROM "{match[1]}" WHERE typeof("{match[2]}") = \'null\' LIMIT 1'
+    return connection.exec_driver_sql(query).first() is None
 
 
 def _absent(home: Home) -> StoreError:

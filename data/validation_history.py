@@ -8,7 +8,7 @@ all their digits; the tick grid and the daily limit say nothing about them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -71,10 +71,10 @@ class Judgement:
     def candles(self, prices: Floats, volumes: Floats, *, silent_volume: bool = False) -> None:
         """Judge open, high, low and close, shape (n, 4), and volumes each for itself."""
         with np.errstate(invalid="ignore"):
-            odd = ~(np.abs(prices) <= _HIGHEST).all(axis=1)
+            odd = np.asarray(~(np.abs(prices) <= _HIGHEST).all(axis=1))
             wrong = ~(np.abs(volumes) <= _MOST)
-            self.mark("unreadable", odd | (wrong & ~(silent_volume & np.isnan(volumes))))
-            self.mark("zero_price", (prices <= 0).any(axis=1))
+            self.mark("unreadable", odd | (wrong & ~np.isnan(volumes) if silent_volume else wrong))
+            self.mark("zero_price", np.asarray((prices <= 0).any(axis=1)))
             self.mark("negative_volume", volumes < 0)
             opening, high, low, close = prices.T
             self.mark("low_above_high", low > high)
@@ -105,19 +105,15 @@ class Judgement:
         self.mark("duplicate", again)
 
     def refused(
-        self,
-        source: str,
-        lines: Ints,
-        codes: Sequence[str] | str,
-        days: Ints,
-        raw: Callable[[int], str],
+        self, source: str, lines: Ints, days: Ints, raw: Callable[[int], str]
     ) -> list[QuarantinedRow]:
-        """The rows that have a reason."""
+        """The rows that have a reason. They name no company: a refused row of one would explain why a
+        traded bar is missing, and these are not about those."""
         return [
             QuarantinedRow(
                 source,
                 int(lines[i]),
-                codes if isinstance(codes, str) else codes[i],
+                "",
                 date.fromordinal(int(days[i])) if days[i] > 0 else None,
                 REASONS[self.marks[i] - 1],
                 raw(i),
@@ -145,7 +141,7 @@ class Days:
         self._calendar = calendar
         self.now = now
         self.today = now.astimezone(TAIPEI).date()
-        self._sessions: dict[int, bool] = {}
+        self._sessions: dict[int, int] = {}
         self._bars: dict[int, int] = {}
         self._flows: dict[int, int] = {}
 
@@ -195,11 +191,11 @@ def judge_history(rows: RawRows, days: Days) -> JudgedHistory:
     candles.repeated(rows.days)
     good = _by_day(candles.good, rows.days)
     known_at = days.bars_known(rows.days[good])
-    refused = candles.refused(rows.source, rows.lines, rows.code, rows.days, rows.raw)
+    refused = candles.refused(rows.source, rows.lines, rows.days, rows.raw)
     if rows.flows is None:
         return JudgedHistory(good, known_at, refused, None, good[:0], [])
     with np.errstate(invalid="ignore"):
-        when.mark("unreadable", ~(np.abs(rows.flows) <= _MOST).all(axis=1))
+        when.mark("unreadable", np.asarray(~(np.abs(rows.flows) <= _MOST).all(axis=1)))
     when.repeated(rows.days)
     flow_rows = _by_day(when.good, rows.days)
     return JudgedHistory(
@@ -208,14 +204,9 @@ def judge_history(rows: RawRows, days: Days) -> JudgedHistory:
         refused,
         flow_rows,
         days.flows_known(rows.days[flow_rows]),
-        when.refused(rows.source, rows.lines, rows.code, rows.days, rows.raw),
+        when.refused(rows.source, rows.lines, rows.days, rows.raw),
     )
 
 
 def _by_day(rows: Ints, days: Ints) -> Ints:
     return rows[np.argsort(days[rows], kind="stable")]
-
-
-def spoiled_codes(refused: Iterable[QuarantinedRow]) -> list[str]:
-    """The codes whose leading zeros are lost, ascending."""
-    return sorted({row.code for row in refused if row.reason == "lost_zeros"})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from stockllm.data import clock
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.records import BarSeries, PathForecast, PromptStyle
 from stockllm.data.sentences import Sentence
@@ -16,6 +19,7 @@ from stockllm.data.store import Store
 from stockllm.forecaster.encoding.limits import (
     DEFAULT_PATHS,
     DEFAULT_SEED,
+    HISTORY,
     LONGEST_HORIZON,
     LOOK_BACK,
     SHORTEST_LOOK_BACK,
@@ -44,6 +48,10 @@ class LedgerEntry:
     id: int
     forecast: PathForecast
     warnings: tuple[Sentence, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The forecast document with its id in the ledger."""
+        return {"id": self.id} | self.forecast.document()
 
 
 def forecast(
@@ -81,25 +89,32 @@ def forecast(
     ref = resolve_model(model, store.home)
     calendar = store.calendar(until=as_of)
     simulated = store.simulated
-    clock = now or datetime.now(UTC)
+    at = now or clock.now()
     windows = []
     for code in codes:
         series = store.long_series(code, as_of)
         dates = calendar.next_sessions(series.dates[-1], horizon) if len(series) else ()
         windows.append(_window(store.company(code), series, prompt, dates, as_of))
     if moment is None:
-        moment = "evening" if as_of is not None else moment_now(store, windows, clock)
+        moment = "evening" if as_of is not None else moment_now(store, windows, at)
     windows = _opened(windows, opens or {}) if moment == "open" else windows
-    samplers = _samplers(store, ref, windows, prompt, moment, clock)
-    known = {i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed) for i, w in enumerate(windows)}
+    samplers = _samplers(store, ref, windows, prompt, moment, at)
+    known = {
+        i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed, moment)
+        for i, w in enumerate(windows)
+    }
     missing = [i for i, entry in known.items() if entry is None]
+    witnessed = store.ledger.seen_until()
     sampled = _sample(samplers, [windows[i] for i in missing], paths, seed, progress)
-    made_at = clock.replace(microsecond=0)
+    made_at = (now or clock.now()).replace(microsecond=0)
     with store.transaction():
         for i, drawn in zip(missing, sampled, strict=True):
             by = samplers[windows[i].origin]
-            made = path_forecast(windows[i], drawn, ref, by, prompt, seed, simulated, made_at)
-            known[i] = store.ledger.freeze(made, data_hash(windows[i].history))
+            limit = _limit(windows[i], moment, at)
+            made = path_forecast(
+                windows[i], drawn, ref, by, prompt, seed, simulated, made_at, moment=moment, known_until=limit
+            )
+            known[i] = store.ledger.freeze(made, _read_hash(windows[i], by), witnessed)
         if as_of is None:
             for i, number in known.items():
                 if number is not None:
@@ -164,7 +179,7 @@ def _window(
             zh=f"沒有 {label(company)} 的股價：請用 'stockllm import PATH' 匯入。",
         )
     past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[prompt], len(series)))
-    return open_window(series, company, past, dates)
+    return open_window(series[max(0, len(series) - HISTORY) :], company, past, dates)
 
 
 def moment_now(store: Store, windows: Sequence[Window], clock: datetime) -> Moment:
@@ -228,6 +243,7 @@ def _find(
     prompt: PromptStyle,
     paths: int,
     seed: int,
+    moment: Moment,
 ) -> int | None:
     return store.ledger.find(
         code=window.code,
@@ -240,8 +256,30 @@ def _find(
         prompt=prompt,
         paths=paths,
         seed=seed,
-        data_hash=data_hash(window.history),
+        data_hash=_read_hash(window, sampler),
+        moment=moment,
     )
+
+
+def _limit(window: Window, moment: Moment, at: datetime) -> datetime:
+    """Until when a forecast knows: its moment's limit, or the clock where that is earlier."""
+    if not window.future_dates:
+        return at
+    return min(known_until(moment, window.origin, window.future_dates[0]), at)
+
+
+def _read_hash(window: Window, sampler: Sampler) -> str:
+    """A digest of all that a forecast read: its bars, its words, its open."""
+    bars = data_hash(window.history)
+    read = sampler.informed([window])[0] if isinstance(sampler, LlamaSampler) else window
+    if read.words is None and read.opened is None:
+        return bars
+    found = hashlib.sha256(bars.encode())
+    if read.words is not None:
+        found.update(np.ascontiguousarray(read.words.lines, dtype="<i8").tobytes())
+        found.update(np.ascontiguousarray(read.words.heads, dtype="<i8").tobytes())
+    found.update(str(read.opened).encode())
+    return found.hexdigest()
 
 
 def _sample(
@@ -278,6 +316,9 @@ def path_forecast(
     seed: int,
     simulated: bool,
     made_at: datetime,
+    *,
+    moment: Moment = "evening",
+    known_until: datetime | None = None,
 ) -> PathForecast:
     """What was drawn for a window, as the ledger keeps it: prices in hundredths, volumes in shares."""
     return PathForecast(
@@ -298,6 +339,8 @@ def path_forecast(
         seed=seed,
         simulated=simulated,
         parse_failures=drawn.failures,
+        moment=moment,
+        known_until=known_until,
     )
 
 

@@ -47,6 +47,10 @@ class Company:
         yield from (self.code, self.name_zh, self.name_en, self.listed_name, *self.aliases)
 
 
+# No company's name is half as long; what is longer is compared and shown no further.
+_LONGEST_NAME = 100
+
+
 class UnknownName(LookupError):
     """A query no ordinary share answers to. ``nearest`` holds the likeliest meant, best first.
 
@@ -57,8 +61,9 @@ class UnknownName(LookupError):
         self.query = query
         self.nearest = nearest
         meant = ", ".join(f"{c.code} {c.name_zh} {c.name_en}" for c in nearest)
-        self.zh = f"沒有名為 {query!r} 的普通股；最接近的是 {meant or '（無）'}。"
-        super().__init__(f"No ordinary share is called {query!r}; the nearest are {meant or 'none'}.")
+        shown = query if len(query) <= _LONGEST_NAME else f"{query[:_LONGEST_NAME]}…"
+        self.zh = f"沒有名為 {shown!r} 的普通股；最接近的是 {meant or '（無）'}。"
+        super().__init__(f"No ordinary share is called {shown!r}; the nearest are {meant or 'none'}.")
 
 
 def _company(line: str) -> Company:
@@ -125,7 +130,7 @@ _TABLE = """
 #: The 41 companies, by code.
 COMPANIES: tuple[Company, ...] = tuple(_company(line) for line in _TABLE.strip().splitlines())
 
-_ORDINARY_SHARE = re.compile(r"[1-9]\d{3}")
+_ORDINARY_SHARE = re.compile(r"(?!91)[1-9]\d{3}")
 _TICKER_SUFFIX = re.compile(r"(?<=\d)\.(tw|two)$")
 _COMPANY_SUFFIX = re.compile(r"(股份有限公司|有限公司|公司)$")
 _SEPARATORS = re.compile(r"[\s\-_.,&·・]+")
@@ -134,7 +139,11 @@ _SEPARATORS = re.compile(r"[\s\-_.,&·・]+")
 def is_ordinary_share(code: str) -> bool:
     """Whether ``code`` has the form of an ordinary share's: four digits, the first not zero.
 
-    ETFs start with 0; warrants, preferred shares, bonds and depositary receipts are longer.
+    ETFs start with 0; warrants, preferred shares and bonds are longer. Depositary receipts have four
+    digits too, or six, and begin with 91.
+
+    >>> is_ordinary_share("2330"), is_ordinary_share("9105"), is_ordinary_share("0050")
+    (True, False, False)
     """
     return _ORDINARY_SHARE.fullmatch(code) is not None
 
@@ -151,9 +160,9 @@ def resolve(query: str, companies: Iterable[Company] = COMPANIES) -> Company:
 
     Codes win over names and main names over aliases. Raises `UnknownName` with the nearest.
     """
-    wanted = normalise(query)
+    wanted = normalise(query[:_LONGEST_NAME])
     known = tuple(companies)
-    if wanted:
+    if wanted and len(query) <= _LONGEST_NAME:
         for names in (
             lambda c: (c.code,),
             lambda c: (c.name_zh, c.name_en, c.listed_name),
@@ -167,7 +176,7 @@ def resolve(query: str, companies: Iterable[Company] = COMPANIES) -> Company:
 
 def nearest(query: str, companies: Iterable[Company] = COMPANIES, limit: int = 3) -> tuple[Company, ...]:
     """The companies whose names or codes look most like ``query``, best first."""
-    wanted = normalise(query)
+    wanted = normalise(query[:_LONGEST_NAME])
     scored = []
     for company in companies:
         score = max(SequenceMatcher(None, wanted, normalise(name)).ratio() for name in company.names())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockllm.collectors.clock import TAIPEI, taipei
 from stockllm.data.errors import StockllmError
+from stockllm.data.private import opener
 from stockllm.data.store import Store
 from stockllm.nightly.lock import hold
 from stockllm.nightly.times import missed
@@ -149,7 +150,7 @@ class Host:
     def _run(self) -> int:
         """The exit code of a refresh in a process of its own; its last words go to the log."""
         words = self._home.logs / "refresh.err"
-        with words.open("wb") as file:
+        with open(words, "wb", opener=opener) as file:
             with self._lock:
                 if self._closing.is_set():
                     return 1

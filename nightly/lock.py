@@ -42,7 +42,7 @@ def hold(path: Path, who: str) -> Iterator[None]:
     The system lets go of it when the process ends, however it ends. The file stays.
     """
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
             f"The file {path} cannot be opened ({error.strerror}): "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from stockllm.data.waiting import be_brief
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -16,6 +19,13 @@ def home_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("STOCKLLM_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def _brief() -> Iterator[None]:
+    """A command that a test runs in this process makes it wait for minutes where the store is locked."""
+    yield
+    be_brief()
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ _REMEMBER_AFTER_S = 1.0
 
 #: Troubles kept for the System tab.
 _TROUBLES = 200
+_LOG_BYTES = 500_000
 
 log = logging.getLogger("stockllm.tui")
 
@@ -385,7 +386,9 @@ def _log_to(home: Home) -> None:
     """Troubles go to ``logs/tui.log``, never over the screen; without a home, nowhere."""
     log.propagate = False
     if home.logs.is_dir():
-        handler = logging.FileHandler(home.logs / "tui.log", encoding="utf-8", delay=True)
+        from stockllm.data.logfiles import rotating
+
+        handler = rotating(home.logs / "tui.log", _LOG_BYTES, 1, delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
     else:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stockllm.cli import arguments
-from stockllm.cli.output import banner, counter, emit_json, open_store, say, show, table, text
+from stockllm.cli.output import MOMENT_NAMES, banner, counter, emit_json, open_store, say, show, table, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
 from stockllm.data.sentences import Sentence
+from stockllm.market.moments import TAIPEI
 
 if TYPE_CHECKING:
     from stockllm.data.records import PathForecast, PromptStyle
@@ -71,7 +72,7 @@ def forecast(
         simulated = store.simulated
         names = [display(store.company(code), settings.language) for code in codes]
     if as_json:
-        emit_json([entry.forecast.document() for entry in entries])
+        emit_json([entry.document() for entry in entries])
         return
     banner(simulated, settings.language)
     if len(entries) == 1:
@@ -173,7 +174,7 @@ def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) ->
     from stockllm.forecaster.evaluation.scoring import record
 
     made = entry.forecast
-    found = record(store, model=_model(made))
+    found = record(store, model=made.model_name)
     written = draw(
         store.bars.series(made.code),
         made,
@@ -201,7 +202,7 @@ def _show_days(entry: LedgerEntry, name: str, language: str) -> None:
         (
             candle.date.isoformat(),
             *(f"{price / 100:,.2f}" for price in (candle.open, candle.high, candle.low, candle.close)),
-            f"{candle.volume:,}",
+            f"{candle.volume / 1000:,.0f}",
             f"{band['q10']:,.2f}",
             f"{band['q50']:,.2f}",
             f"{band['q90']:,.2f}",
@@ -209,19 +210,45 @@ def _show_days(entry: LedgerEntry, name: str, language: str) -> None:
         for candle, band in zip(made.candles(), bands, strict=True)
     ]
     headers = text(
-        "日期 開 高 低 收 成交量 10% 中位數 90%", "Date Open High Low Close Volume 10% Median 90%", language
+        "日期 開 高 低 收 成交張數 10% 中位數 90%", "Date Open High Low Close Lots 10% Median 90%", language
     )
     table(headers.split(), rows, right=range(1, 9))
+    show(_sum(entry, language))
+
+
+def _sum(entry: LedgerEntry, language: str) -> str:
+    """What the paths come to, and by what the ledger knows the forecast."""
+    from stockllm.market.fees import ROUND_TRIP_COST
+
+    made = entry.forecast
+    median = made.document()["bands"]["close"][-1]["q50"]
+    change, up, gain = median / (made.last_close / 100) - 1, made.chance(), made.chance(ROUND_TRIP_COST)
+    moment = text(*MOMENT_NAMES[made.moment], language)
+    known = ""
+    if made.known_until is not None:
+        at = f"{made.known_until.astimezone(TAIPEI):%Y-%m-%d %H:%M}"
+        known = text(f"，所知到 {at}", f", knowing what was public by {at}", language)
+    cost = f"{ROUND_TRIP_COST:.3%}"
+    return text(
+        f"第 {made.horizon} 日中位數 {change:+.2%}；上漲機率 {up:.0%}，漲逾來回成本 {cost} 的機率"
+        f" {gain:.0%}。{moment}預測{known}；帳本編號 {entry.id}，種子 {made.seed}。",
+        f"Median on day {made.horizon} {change:+.2%}; chance of a rise {up:.0%}, of a gain past the cost of "
+        f"{cost} there and back {gain:.0%}. Forecast of the {moment}{known}; number {entry.id} in the "
+        f"ledger, seed {made.seed}.",
+        language,
+    )
 
 
 def _show_summary(entries: list[LedgerEntry], names: list[str], language: str) -> None:
+    from stockllm.market.fees import ROUND_TRIP_COST
+
     show(_made_by(entries[0].forecast, language))
     rows = []
     for entry, name in zip(entries, names, strict=True):
         made = entry.forecast
         last = made.last_close / 100
         band = made.document()["bands"]["close"][-1]
-        above = float((made.prices[:, -1, 3] > made.last_close).mean())
+        above, gain = made.chance(), made.chance(ROUND_TRIP_COST)
         rows.append(
             (
                 made.code,
@@ -233,22 +260,20 @@ def _show_summary(entries: list[LedgerEntry], names: list[str], language: str) -
                 f"{band['q10']:,.2f}",
                 f"{band['q90']:,.2f}",
                 f"{above:.0%}",
+                f"{gain:.0%}",
+                entry.id,
             )
         )
     headers = text(
-        "代號 名稱 資料日 收盤 中位數 漲跌 10% 90% 上漲機率",
-        "Code Name As-of Close Median Change 10% 90% P(up)",
+        "代號 名稱 資料日 收盤 中位數 漲跌 10% 90% 上漲機率 逾成本 編號",
+        "Code Name As-of Close Median Change 10% 90% P(up) P(>cost) Id",
         language,
     )
-    table(headers.split(), rows, right=range(3, 9))
-
-
-def _model(made: PathForecast) -> str:
-    return made.model if made.adapter is None else f"{made.model}+{made.adapter}"
+    table(headers.split(), rows, right=range(3, 11))
 
 
 def _made_by(made: PathForecast, language: str) -> str:
-    model = _model(made)
+    model = made.model_name
     return text(
         f"{made.horizon} 日預測  模型 {model}  {made.paths} 條路徑",
         f"{made.horizon}-day forecast  model {model}  {made.paths} {'path' if made.paths == 1 else 'paths'}",

@@ -83,9 +83,24 @@ def health(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     )
     for reason, count in sorted(document["reasons"].items()):
         show(f"  {name_of(reason, language)} ({reason}): {count}")
+    _show_history(report, language)
     _show_without(without, names, language)
     _show_missing(report, names, language)
     _show_refresh(last, language)
+
+
+def _show_history(report: HealthReport, language: str) -> None:
+    """What there is beside traded bars."""
+    from stockllm.data.health import HISTORY_NAMES
+
+    if not report.history:
+        return
+    show()
+    show(text("此外還有：", "Beside traded prices there are:", language))
+    for one in report.history:
+        name = text(*HISTORY_NAMES[one.kind], language)
+        span = f"{one.first} … {one.last}"
+        show(text(f"  {name}：{one.subjects} 檔，{span}", f"  {name}: {one.subjects}, {span}", language))
 
 
 def _show_without(without: Sequence[str], names: Mapping[str, str], language: str) -> None:

@@ -53,6 +53,7 @@ def import_(
 ) -> None:
     """Import prices, the world's too, company lists and news; importing a file again changes nothing."""
     from stockllm.collectors.imports import import_paths
+    from stockllm.collectors.limits import Limits
     from stockllm.data.errors import ImportFailed, UsageError
 
     if adjusted and traded:
@@ -73,7 +74,9 @@ def import_(
                 zh=f"沒有 {given} 這個檔案或資料夾，沒有匯入任何內容：請檢查路徑。",
             )
     with store_to_fill() as (store, settings):
-        reports = import_paths(store, [Path(path) for path in paths], counter, basis=basis)
+        reports = import_paths(
+            store, [Path(path) for path in paths], counter, basis=basis, limits=Limits.of(settings)
+        )
         simulated = store.simulated
     totals = _totals(reports)
     if as_json:
@@ -125,8 +128,10 @@ def _print(totals: Sequence[dict[str, Any]], language: str) -> None:
         if row["revised"]:
             show(
                 text(
-                    f"  {KINDS[row['kind']][0]}：{row['revised']} 筆與先前不同，已取代（舊值保留）",
-                    f"  {KINDS[row['kind']][1]}: {row['revised']} differ from what was stored and replace it",
+                    f"  {KINDS[row['kind']][0]}：變更 {row['revised']} 筆，取代先前不同的值"
+                    "（舊值保留；'stockllm imports undo' 可復原）",
+                    f"  {KINDS[row['kind']][1]}: changed {row['revised']}, different from what was stored; "
+                    "the older are kept, and 'stockllm imports undo' brings them back",
                     language,
                 )
             )

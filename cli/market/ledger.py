@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stockllm.cli.output import banner, counter, emit_json, open_store, show, table, text
+from stockllm.cli.output import MOMENT_NAMES, banner, counter, emit_json, open_store, show, table, text
 from stockllm.data.errors import UsageError
+from stockllm.data.standing import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stockllm.data.standing import Reason
     from stockllm.data.store import Store
     from stockllm.data.stores.ledger import LedgerRow
     from stockllm.data.stores.scores import ScoredDay
@@ -52,9 +54,9 @@ def score(as_json: bool = typer.Option(False, "--json", help="Print one JSON doc
     banner(now.simulated, language)
     show(
         text(
-            f"評分 {report.forecasts:,} 次預測的 {report.days:,} 天；{report.waiting:,} 次還在等資料。",
+            f"評分 {report.forecasts:,} 次預測的 {report.days:,} 天；{report.waiting:,} 次還有日子要等。",
             f"Scored {_count(report.days, 'day')} of {_count(report.forecasts, 'forecast')}; "
-            f"{report.waiting:,} more wait for their days.",
+            f"{_count(report.waiting, 'forecast')} with days still to come.",
             language,
         )
     )
@@ -68,7 +70,8 @@ def show_record(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Show the record against the naive forecast in plain words, and the forecasts behind it."""
-    from stockllm.forecaster.evaluation.scoring import record
+    from stockllm.data.standing import settled
+    from stockllm.forecaster.evaluation.scoring import record, records_by_moment
 
     if limit < 1:
         raise UsageError(
@@ -89,14 +92,21 @@ def show_record(
         names = sorted({model_name(row.model, row.adapter) for row in rows})
         records = {name: record(store, wanted, name) for name in names}
         whole = record(store, wanted, model or None)
+        moments = records_by_moment(store, wanted, model or None)
         days: dict[int, list[ScoredDay]] = {}
         for day in store.scores.list(wanted, model or None):
             days.setdefault(day.score.forecast, []).append(day)
-        shown = [_document(store, row, days.get(row.id, [])) for row in rows[:limit]]
+        shown = [
+            _document(
+                store, row, own := days.get(row.id, []), settled(row.why_not, (each.score for each in own))
+            )
+            for row in rows[:limit]
+        ]
     if as_json:
         emit_json(
             {
                 "record": whole.document(),
+                "moments": {name: each.document() for name, each in moments.items()},
                 "models": {name: each.document() for name, each in records.items()},
                 "total": len(rows),
                 "forecasts": shown,
@@ -105,6 +115,11 @@ def show_record(
         return
     banner(whole.simulated, language)
     show(text(whole.sentence_zh, whole.sentence_en, language))
+    if len(moments) > 1:
+        show()
+        for moment, each in moments.items():
+            sentence = text(each.sentence_zh, each.sentence_en, language)
+            show(f"{text(*MOMENT_NAMES[moment], language)}  {sentence}")
     if len(records) > 1:
         show()
         for name, each in records.items():
@@ -132,7 +147,7 @@ def _no_such_model(store: Store, model: str, code: str | None) -> UsageError:
     )
 
 
-def _document(store: Store, row: LedgerRow, days: Sequence[ScoredDay]) -> dict[str, Any]:
+def _document(store: Store, row: LedgerRow, days: Sequence[ScoredDay], why: Reason | None) -> dict[str, Any]:
     crps = sum(each.score.crps for each in days)
     naive = sum(each.score.naive_crps for each in days)
     calls = [each.score.direction for each in days if each.score.direction is not None]
@@ -155,7 +170,10 @@ def _document(store: Store, row: LedgerRow, days: Sequence[ScoredDay]) -> dict[s
         "inside80": sum(each.score.inside80 for each in days),
         "right_calls": sum(calls),
         "calls": len(calls),
-        "counts": bool(days) and all(each.score.ahead and not each.score.seen for each in days),
+        "moment": row.moment,
+        "seed": row.seed,
+        "counts": bool(days) and why is None,
+        "why_not": why,
         "days": [
             {
                 "date": each.score.date.isoformat(),
@@ -186,25 +204,29 @@ def _table(shown: list[dict[str, Any]], language: str) -> None:
                 each["code"],
                 each["name"],
                 each["as_of"],
+                text(*MOMENT_NAMES[each["moment"]], language),
                 model_name(each["model"], each["adapter"]),
                 f"{scored}/{each['horizon']}",
                 None if each["crps"] is None else f"{each['crps']:.5f}",
                 None if ratio is None else f"{ratio:.3f}",
                 f"{each['inside80']}/{scored}" if scored else None,
                 f"{each['right_calls']}/{calls}" if calls else None,
-                text("是", "yes", language)
-                if each["counts"]
-                else text("否", "no", language)
-                if scored
-                else None,
+                _counts(each, language),
             )
         )
     headers = text(
-        "編號 代號 名稱 資料日 模型 已評 CRPS 比值 80%內 方向 列入",
-        "Id Code Name As-of Model Scored CRPS Ratio In-80% Direction Counts",
+        "編號 代號 名稱 資料日 時點 模型 已評 CRPS 比值 80%內 方向 列入",
+        "Id Code Name As-of Moment Model Scored CRPS Ratio In-80% Direction Counts",
         language,
     )
-    table(headers.split(), rows, right=(0, 5, 6, 7, 8, 9))
+    table(headers.split(), rows, right=(0, 6, 7, 8, 9, 10))
+
+
+def _counts(each: dict[str, Any], language: str) -> str | None:
+    """Whether a forecast counts, and why not; None where its days are still to come."""
+    if each["why_not"] is not None:
+        return f"{text('否', 'no', language)}: {words(each['why_not']).sentence(language)}"
+    return text("是", "yes", language) if each["counts"] else None
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from stockllm.data.database import Database
 from stockllm.data.records import BarSeries
 from stockllm.data.stores.bars import BarStore
-from stockllm.data.stores.known import Counts, keep, known, subjects
+from stockllm.data.stores.known import SEEN, Counts, keep, known, subjects
 from stockllm.market.moments import end_of
 
 if TYPE_CHECKING:
@@ -94,16 +94,23 @@ class AdjustedStore:
         with self._database.read() as connection:
             return subjects(connection, "adjusted_bars", "code")
 
+    def has(self, code: str) -> bool:
+        """Whether ``code`` has adjusted candles."""
+        with self._database.read() as connection:
+            found = connection.exec_driver_sql(
+                f"SELECT 1 FROM adjusted_bars WHERE code = ? AND {SEEN} LIMIT 1", (code,)
+            ).first()
+        return found is not None
+
     def days(self) -> list[date]:
-        """The days on which the company with the most candles has one, ascending; empty without any.
+        """The days on which the companies with the most candles have one, ascending; empty without any.
 
         Reading every day of every company takes seconds, and one that trades every day has them all.
         """
         with self._database.read() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT DISTINCT date FROM adjusted_bars WHERE code IN (SELECT code FROM adjusted_bars"
-                " GROUP BY code ORDER BY count(*) DESC LIMIT 3) AND arrival NOT IN"
-                " (SELECT id FROM arrivals WHERE state = 'arriving') ORDER BY date"
+                f" GROUP BY code ORDER BY count(*) DESC LIMIT 3) AND {SEEN} ORDER BY date"
             ).all()
         return [date.fromisoformat(day) for (day,) in rows]
 
@@ -222,20 +229,17 @@ def long_series(
     else:
         scale = float(traded.close[common]) / float(older.close[place[traded.dates[common]]])
     older = older[:before]
-    older = BarSeries(
-        code,
-        older.dates,
-        older.open * scale,
-        older.high * scale,
-        older.low * scale,
-        older.close * scale,
-        older.volume,
-        older.reference * scale,
-        None if traded.value is None else np.full(before, np.nan),
-        None if traded.trades is None else np.full(before, np.nan),
+    older = replace(
+        older,
+        open=older.open * scale,
+        high=older.high * scale,
+        low=older.low * scale,
+        close=older.close * scale,
+        reference=older.reference * scale,
+        value=None if traded.value is None else np.full(before, np.nan),
+        trades=None if traded.trades is None else np.full(before, np.nan),
     )
     reference = traded.reference.copy()
     if common is not None:  # what is known of the day before ends the guess that its open is
         reference[0] = older.close[-1]
-    traded = BarSeries(code, traded.dates, *traded._columns()[:5], reference, traded.value, traded.trades)
-    return older.then(traded)
+    return older.then(replace(traded, reference=reference))

@@ -1,7 +1,7 @@
 """What came in together, piece by piece, and becomes visible as a whole.
 
 A large file is written in pieces, so that other processes may write between them. Until the last piece
-is in, its rows are hidden from every reader (``data.known``). An import that fails takes them away;
+is in, its rows are hidden from every reader (``data.stores.known``). An import that fails takes them away;
 what a killed process left is taken away by the next import.
 """
 
@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from stockllm.data.database import Database
+from stockllm.data.errors import StoreError
 from stockllm.data.schema_history import (
     adjusted_bars,
     arrivals,
@@ -25,16 +27,20 @@ from stockllm.data.schema_history import (
     monthly_revenues,
     world_bars,
 )
+from stockllm.data.stores.known import SEEN, Counts, subjects
 
-#: The tables whose rows name their arrival.
-TABLES = (
-    adjusted_bars,
-    institutional_flows,
-    margin_balances,
-    monthly_revenues,
-    world_bars,
-    index_futures,
-)
+#: Kind of arrival -> the table whose rows name it.
+KINDS = {
+    "adjusted": adjusted_bars,
+    "flows": institutional_flows,
+    "margin": margin_balances,
+    "revenue": monthly_revenues,
+    "world": world_bars,
+    "futures": index_futures,
+}
+
+if TYPE_CHECKING:
+    from stockllm.data.stores.bars import BarStore
 
 # Where a process cannot be asked after, it counts as gone after so long.
 _PATIENCE = timedelta(hours=6)
@@ -48,6 +54,16 @@ class Arrival:
     source: str
     at: datetime
     kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRow:
+    """An arrival that is whole: what it held, from where, and when it came in."""
+
+    id: int
+    kind: str
+    source: str
+    at: datetime
 
 
 class ArrivalStore:
@@ -78,11 +94,37 @@ class ArrivalStore:
             raise
         with self._database.write() as connection:
             if arrival.kept:
-                connection.execute(
-                    sa.update(arrivals).where(arrivals.c.id == arrival.id).values(state="whole")
-                )
+                change = sa.update(arrivals).where(arrivals.c.id == arrival.id).values(state="whole")
+                if not connection.execute(change).rowcount:
+                    raise _taken_away(source)
             else:
                 _remove(connection, arrival.id, rows=False)
+
+    def list(self) -> list[ArrivalRow]:
+        """The whole arrivals that can be undone, the newest first."""
+        query = sa.select(arrivals).where(arrivals.c.state == "whole").order_by(arrivals.c.id.desc())
+        with self._database.read() as connection:
+            return [
+                ArrivalRow(row.id, row.kind, row.source, datetime.fromisoformat(row.arrived_at))
+                for row in connection.execute(query)
+            ]
+
+    def undo(self, id: int, bars: BarStore) -> tuple[ArrivalRow, Counts]:
+        """Take an arrival back: what it was, and what it had (brought, 0, replaced).
+
+        Older versions count again. StoreError where there is none of this id, UsageError where a later
+        arrival has replaced some of its bars.
+        """
+        with self._database.write() as connection:
+            row = next((each for each in self.list() if each.id == id), None)
+            if row is None:
+                raise StoreError(
+                    f"There is no import {id}: see 'stockllm imports list'.",
+                    zh=f"沒有編號 {id} 的匯入：請見 'stockllm imports list'。",
+                )
+            counts = bars.undo(row.at) if row.kind == "prices" else Counts(_count(connection, id))
+            _remove(connection, id, rows=row.kind != "prices")
+        return row, counts
 
     def last(self, kind: str) -> tuple[str, datetime] | None:
         """Source and moment of the last whole arrival of ``kind``."""
@@ -96,6 +138,42 @@ class ArrivalStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row.source, datetime.fromisoformat(row.arrived_at))
 
+    def extents(self) -> dict[str, tuple[int, date, date]]:
+        """Kind -> its number of companies, symbols or futures, the first and the last day of any of them.
+
+        Kinds without a row are absent. A few seeks for each subject, however many its days are.
+        """
+        found = {}
+        for kind, table in KINDS.items():
+            subject = table.primary_key.columns.keys()[0]
+            days = f"SELECT date FROM {table.name} WHERE {subject} = :one AND {SEEN} ORDER BY date"
+            with self._database.read() as connection:
+                spans = [
+                    connection.exec_driver_sql(
+                        f"SELECT ({days} LIMIT 1), ({days} DESC LIMIT 1)", {"one": one}
+                    ).one()
+                    for one in subjects(connection, table.name, subject)
+                ]
+            if spans:
+                first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+                found[kind] = (len(spans), date.fromisoformat(first), date.fromisoformat(last))
+        return found
+
+
+def _taken_away(source: str) -> StoreError:
+    return StoreError(
+        f"What {source} brought was taken for a dead process's and removed: import it again, alone.",
+        zh=f"{source} 帶入的資料被誤認為已中斷的匯入而移除：請單獨重新匯入。",
+    )
+
+
+def _count(connection: sa.Connection, id: int) -> int:
+    query = sa.select(sa.func.count())
+    return sum(
+        connection.scalar(query.select_from(table).where(table.c.arrival == id)) or 0
+        for table in KINDS.values()
+    )
+
 
 def _sweep(connection: sa.Connection) -> None:
     """Take away what processes that are no more have left half done."""
@@ -107,7 +185,7 @@ def _sweep(connection: sa.Connection) -> None:
 
 def _remove(connection: sa.Connection, id: int, *, rows: bool) -> None:
     if rows:
-        for table in TABLES:
+        for table in KINDS.values():
             connection.execute(sa.delete(table).where(table.c.arrival == id))
     connection.execute(sa.delete(arrivals).where(arrivals.c.id == id))
 

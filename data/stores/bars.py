@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from stockllm.data import clock
 from stockllm.data.database import Database
+from stockllm.data.errors import UsageError
 from stockllm.data.records import Bar, BarFlag, BarSeries, QuarantinedRow
+from stockllm.data.stores.known import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +90,15 @@ FROM json_each(?) AS wanted JOIN bars b ON b.code = wanted.value
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A bar that is no longer counted: when it came in, and when another replaced it or it was undone."""
+
+    bar: Bar
+    arrived_at: datetime
+    replaced_at: datetime
+
+
 class BarStore:
     """The bars of a store. Every error of the database is a StoreError."""
 
@@ -93,15 +106,22 @@ class BarStore:
         self._database = database
 
     def put(self, bars: Iterable[Bar]) -> tuple[int, int]:
-        """Take bars in, all or none; the number accepted and the number already known.
+        """Take bars in, all or none; the number accepted and the number already known: see ``take``."""
+        counts = self.take(bars)
+        return counts.new + counts.revised, counts.unchanged
+
+    def take(self, bars: Iterable[Bar], at: datetime | None = None) -> Counts:
+        """Take bars in, all or none, as arriving ``at``, which is now.
 
         A bar that differs from the stored one of its day replaces it, and the old one is kept in
         ``bar_revisions``. A bar whose ``value``, ``trades`` or ``reference`` is None leaves what is
         stored there, unless its prices or volume differ.
         """
-        now = datetime.now(UTC).isoformat()
-        accepted = unchanged = 0
+        moment = at or clock.now()
+        now = moment.isoformat()
+        new = unchanged = revised = 0
         with self._database.write() as connection:
+            clock.saw(connection, moment)
             connection.exec_driver_sql(_STAGE)
             for batch in _batches(bars, now):
                 connection.exec_driver_sql("DELETE FROM incoming")
@@ -109,11 +129,62 @@ class BarStore:
                 known = connection.exec_driver_sql(_DROP_UNCHANGED).rowcount
                 unchanged += known
                 if known < len(batch):
-                    connection.exec_driver_sql(_KEEP_OLD, (now,))
+                    replaced = connection.exec_driver_sql(_KEEP_OLD, (now,)).rowcount
                     connection.exec_driver_sql(_UPSERT)
-                    accepted += len(batch) - known
+                    revised += replaced
+                    new += len(batch) - known - replaced
             connection.exec_driver_sql("DROP TABLE incoming")
-        return accepted, unchanged
+        return Counts(new, unchanged, revised)
+
+    def undo(self, at: datetime) -> Counts:
+        """Take back what ``take`` brought ``at``: (bars taken away, 0, bars whose older version is back).
+
+        What is taken away is kept in ``bar_revisions``. UsageError where a later arrival has
+        replaced some of it: that one must be undone first.
+        """
+        came, now = at.isoformat(), clock.now().isoformat()
+        with self._database.write() as connection:
+            later = connection.exec_driver_sql(
+                "SELECT count(*) FROM bar_revisions r JOIN bars b ON b.code = r.code AND b.date = r.date"
+                " WHERE r.arrived_at = ? AND b.arrived_at <> ?",
+                (came, came),
+            ).scalar_one()
+            if later:
+                raise UsageError(
+                    f"{later} of its bars were replaced later: undo that import first.",
+                    zh=f"其中 {later} 筆後來又被取代：請先復原後來的匯入。",
+                )
+            connection.exec_driver_sql(
+                f"INSERT INTO bar_revisions ({_COLUMNS}, replaced_at)"
+                f" SELECT {_COLUMNS}, ? FROM bars WHERE arrived_at = ?",
+                (now, came),
+            )
+            gone = connection.exec_driver_sql("DELETE FROM bars WHERE arrived_at = ?", (came,)).rowcount
+            # A file that names a day twice replaced its own row: the oldest is what was there before.
+            oldest = (
+                "SELECT min(id) FROM bar_revisions WHERE replaced_at = ? AND arrived_at <> ?"
+                " GROUP BY code, date"
+            )
+            back = connection.exec_driver_sql(
+                f"INSERT INTO bars ({_COLUMNS}) SELECT {_COLUMNS} FROM bar_revisions WHERE id IN ({oldest})",
+                (came, came),
+            ).rowcount
+            connection.exec_driver_sql(f"DELETE FROM bar_revisions WHERE id IN ({oldest})", (came, came))
+            connection.exec_driver_sql("DELETE FROM quarantine WHERE arrived_at = ?", (came,))
+        return Counts(gone - back, 0, back)
+
+    def revisions(self, code: str) -> list[Revision]:
+        """What was replaced of ``code``, by day, the older version first."""
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(
+                f"SELECT {_COLUMNS}, replaced_at FROM bar_revisions WHERE code = ? ORDER BY date, id", (code,)
+            ).all()
+        return [
+            Revision(
+                _bar(row), datetime.fromisoformat(row.arrived_at), datetime.fromisoformat(row.replaced_at)
+            )
+            for row in rows
+        ]
 
     def rebase(self, bars: Iterable[Bar]) -> int:
         """Give stored bars the reference and the flags of ``bars``, whose figures are theirs.
@@ -121,7 +192,7 @@ class BarStore:
         For what becomes known of a day after its bar: unlike ``put`` it takes a flag back. The old
         bars are kept in ``bar_revisions``. The number of bars changed.
         """
-        now = datetime.now(UTC).isoformat()
+        now = clock.now().isoformat()
         where = "code = ? AND date = ? AND (reference IS NOT ? OR flags <> ?)"
         keep = f"INSERT INTO bar_revisions ({_COLUMNS}, replaced_at) SELECT {_COLUMNS}, ? FROM bars"
         changed = 0
@@ -135,9 +206,9 @@ class BarStore:
                 ).rowcount
         return changed
 
-    def quarantine(self, rows: Iterable[QuarantinedRow]) -> int:
-        """Keep rows that were refused, each once; the number not kept before."""
-        now = datetime.now(UTC).isoformat()
+    def quarantine(self, rows: Iterable[QuarantinedRow], at: datetime | None = None) -> int:
+        """Keep rows that were refused ``at`` (now), each once; the number not kept before."""
+        now = (at or clock.now()).isoformat()
         statement = (
             "INSERT INTO quarantine (source, line, code, date, reason, raw, arrived_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -252,23 +323,7 @@ class BarStore:
     def bars(self, code: str, start: date | None = None, end: date | None = None) -> list[Bar]:
         """The bars of ``code`` from ``start`` to ``end``, both included, oldest first."""
         rows = self._rows(_COLUMNS, code, start, end)
-        return [
-            Bar(
-                row.code,
-                date.fromisoformat(row.date),
-                row.open,
-                row.high,
-                row.low,
-                row.close,
-                row.volume,
-                row.source,
-                row.value,
-                row.trades,
-                row.reference,
-                _FLAG_SETS[row.flags],
-            )
-            for row in rows
-        ]
+        return [_bar(row) for row in rows]
 
     def series(self, code: str, end: date | None = None, since: date | None = None) -> BarSeries:
         """The bars of ``code`` up to and including ``end`` as columns; empty where it has none.
@@ -324,6 +379,23 @@ class BarStore:
                     (code, (start or date.min).isoformat(), (end or date.max).isoformat()),
                 ).all()
             )
+
+
+def _bar(row: Any) -> Bar:
+    return Bar(
+        row.code,
+        date.fromisoformat(row.date),
+        row.open,
+        row.high,
+        row.low,
+        row.close,
+        row.volume,
+        row.source,
+        row.value,
+        row.trades,
+        row.reference,
+        _FLAG_SETS[row.flags],
+    )
 
 
 def _bits(bar: Bar) -> int:

@@ -6,13 +6,18 @@
 - "month": one stock's month; subject the code, period "2025-03", ``through`` the last day it held;
 - "ex_rights": an exchange's ex-dates of a month; subject the market, period "2025-03", ``through``
   the last day asked for;
-- "schedule": the holiday schedule; no subject, period the year.
+- "schedule": the holiday schedule; no subject, period the year;
+- "flows", "margin": a market's list of a day, as "day";
+- "revenue": a market's list of a month; subject the market, period "2025-03";
+- "futures": the sessions of a future in a month; subject the product, ``through`` the last day that
+  was reported;
+- "world": a symbol; period "daily", ``through`` the last day in New York that was over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
@@ -22,7 +27,12 @@ from stockllm.data.database import Database
 from stockllm.data.schema import collected, schedule
 from stockllm.market.calendar import TradingCalendar, rule_closed
 
-Kind = Literal["day", "month", "ex_rights", "schedule"]
+Kind = Literal["day", "month", "ex_rights", "schedule", "flows", "margin", "revenue", "futures", "world"]
+
+# An exchange that is asked too often has been seen to say that there is nothing, in the very words of a
+# true answer. So many answers, so far apart, are believed.
+_BELIEVED = 3
+_APART = timedelta(hours=12)
 
 #: The exchanges whose silence together closes a day.
 MARKETS = ("TWSE", "TPEx")
@@ -33,7 +43,8 @@ class Collected:
     """One thing that came in. ``state`` "no_data": the site said that there is nothing.
 
     ``read`` rows came, ``kept`` of them are bars (or ex-rights, or days), ``refused`` went to
-    quarantine, ``left_out`` are of no interest here (warrants and funds in a market's list).
+    quarantine, ``left_out`` are of no interest here (warrants and funds in a market's list). ``asked``
+    counts the times the site said that there is nothing, hours apart; ``put`` counts them itself.
     """
 
     what: Kind
@@ -47,6 +58,12 @@ class Collected:
     kept: int = 0
     refused: int = 0
     left_out: int = 0
+    asked: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether this is the site's last word: rows, or nothing, said often enough."""
+        return self.state == "complete" or self.asked >= _BELIEVED
 
 
 class CollectedStore:
@@ -57,10 +74,20 @@ class CollectedStore:
 
     def put(self, entry: Collected) -> None:
         """Remember ``entry`` in place of what was known under its key."""
+        entry = self._counted(entry)
         row = {name: getattr(entry, name) for name in Collected.__slots__}
         row["at"] = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
         with self._database.write() as connection:
             connection.execute(sa.insert(collected).prefix_with("OR REPLACE"), row)
+
+    def _counted(self, entry: Collected) -> Collected:
+        """``entry``, with the answers of nothing before it counted in."""
+        before = self.get(entry.what, entry.subject, entry.period) if entry.state == "no_data" else None
+        if before is None or before.state != "no_data":
+            return replace(entry, asked=1)
+        if entry.at - before.at < _APART:  # the same silence, heard twice
+            return replace(entry, asked=before.asked, at=before.at)
+        return replace(entry, asked=before.asked + 1)
 
     def get(self, what: Kind, subject: str, period: str) -> Collected | None:
         """The entry under this key."""
@@ -122,7 +149,7 @@ class CollectedStore:
         """
         named = self.schedule()
         opened = {day for day, (is_open, _) in named.items() if is_open}
-        for year in {int(entry.period) for entry in self.all("schedule")}:
+        for year in {int(entry.period) for entry in self.all("schedule") if entry.state == "complete"}:
             day = date(year, 1, 1)
             while day.year == year:
                 if day.weekday() < 5 and day not in named:

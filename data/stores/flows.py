@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stockllm.data.database import Database
-from stockllm.data.stores.known import Counts, keep, known, subjects
+from stockllm.data.stores.known import Counts, keep, keep_day, known, subjects
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     import numpy as np
     from numpy.typing import NDArray
@@ -79,6 +79,19 @@ class FigureStore:
                 known_at,
                 whole=self.columns,
             )
+
+    def keep_day(
+        self,
+        arrival: Arrival,
+        day: date,
+        codes: Sequence[str],
+        columns: Mapping[str, NDArray[np.float64]],
+        known_at: datetime,
+    ) -> Counts:
+        """Keep one day's figures of many companies; none twice."""
+        assert tuple(columns) == self.columns
+        with self._database.write() as connection:
+            return keep_day(connection, self._table, arrival, day, codes, columns, known_at)
 
     def codes(self) -> list[str]:
         """The codes that have figures, ascending."""

@@ -10,12 +10,13 @@ version that counted then. Three rules hold for whatever passes it:
 - Rows of an arrival that is still under way, or whose process died, are known to nobody.
 
 Adjusted candles differ in one point: each dividend restates the whole series, so a later version of it
-counts at once and for all moments (``data.adjusted``). Their levels say nothing about the moment,
+counts at once and for all moments (``data.stores.adjusted``). Their levels say nothing about the moment,
 only their moves do.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 # date.toordinal() of a day that SQLite gives as a Julian day.
 _DAY = "julianday(date) - 1721424.5"
-_SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
+#: Leaves out what is still arriving.
+SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
 
 # Single precision keeps 24 bits: 18.05 may come back as 18.0499992. Less than this is no revision.
 _NOISE = 2e-7
@@ -84,7 +86,8 @@ def known(
     moment = _FOREVER if until is None else seconds(until)
     rows = raw.execute(
         f"SELECT {', '.join((_DAY, *names))}, {'arrival' if versions else 'known_at'} FROM {table}"
-        f" WHERE {where}known_at <= ? AND date >= ? AND {_SEEN} ORDER BY date{', expiry' if expiry else ''}, arrival",
+        f" WHERE {where}known_at <= ? AND date >= ? AND {SEEN}"
+        f" ORDER BY date{', expiry' if expiry else ''}, arrival",
         (*subject.values(), moment, (since or date.min).isoformat()),
     ).fetchall()
     try:
@@ -111,6 +114,7 @@ def subjects(connection: sa.Connection, table: str, column: str) -> list[str]:
         f"WITH RECURSIVE each(one) AS (SELECT min({column}) FROM {table} UNION ALL"
         f" SELECT (SELECT min({column}) FROM {table} WHERE {column} > each.one) FROM each"
         " WHERE each.one IS NOT NULL) SELECT one FROM each WHERE one IS NOT NULL"
+        f" AND EXISTS (SELECT 1 FROM {table} WHERE {column} = one AND {SEEN})"
     )
     return [row[0] for row in connection.exec_driver_sql(query)]
 
@@ -164,6 +168,49 @@ def keep(
                 known_at[write], expiries is not None, whole)  # fmt: skip
         arrival.kept += len(write)
     return Counts(int((~there).sum()), int(unchanged.sum()), int(revised.sum()))
+
+
+def keep_day(
+    connection: sa.Connection,
+    table: str,
+    arrival: Arrival,
+    day: date,
+    codes: Sequence[str],
+    columns: Mapping[str, NDArray[np.float64]],
+    known_at: datetime,
+) -> Counts:
+    """Keep one day's figures of many companies, none twice: whole numbers, otherwise as ``keep`` does."""
+    import numpy as np
+
+    if not codes:
+        return Counts()
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    names = ", ".join(f"t.{name}" for name in columns)
+    # One seek a company; of its versions the last one stays.
+    last = {
+        row[0]: row[1:-1]
+        for row in raw.execute(
+            f"SELECT t.code, {names}, t.arrival FROM json_each(?) AS w JOIN {table} t"
+            f" ON t.code = w.value AND t.date = ? AND {SEEN} ORDER BY t.code, t.arrival",
+            (json.dumps(list(codes)), day.isoformat()),
+        )
+    }
+    given = [tuple(int(one) for one in row) for row in np.stack(list(columns.values())).T.tolist()]
+    public, revised_at = seconds(known_at), max(seconds(known_at), seconds(arrival.at))
+    rows = [
+        (code, day.isoformat(), *figures, revised_at if code in last else public, arrival.id)
+        for code, figures in zip(codes, given, strict=True)
+        if last.get(code) != figures
+    ]
+    raw.executemany(
+        f"INSERT INTO {table} (code, date, {', '.join(columns)}, known_at, arrival)"
+        f" VALUES ({', '.join('?' * (len(columns) + 4))})",
+        rows,
+    )
+    arrival.kept += len(rows)
+    revised = sum(row[0] in last for row in rows)
+    return Counts(len(rows) - revised, len(codes) - len(rows), revised)
 
 
 def _key(days: NDArray[np.int64], expiries: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -11,11 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from stockllm.data import clock
 from stockllm.data.blobs import pack, unpack
 from stockllm.data.database import Database
 from stockllm.data.errors import StoreError
 from stockllm.data.records import PathForecast
 from stockllm.data.schema import current_forecasts, forecasts
+from stockllm.data.standing import Frozen, Reason, why_not
+from stockllm.market.moments import Moment
 
 _SUMMARY = tuple(
     forecasts.c[name]
@@ -30,13 +33,18 @@ _SUMMARY = tuple(
         "paths",
         "simulated",
         "due",
+        "moment",
+        "seed",
     )
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One forecast without its paths. ``due`` is the last day it speaks of."""
+    """One forecast without its paths. ``due`` is the last day it speaks of.
+
+    ``why_not`` is why it cannot count whatever becomes of it, None where it can.
+    """
 
     id: int
     code: str
@@ -48,6 +56,9 @@ class LedgerRow:
     paths: int
     simulated: bool
     due: date
+    moment: Moment = "evening"
+    seed: int = 0
+    why_not: Reason | None = None
 
 
 class LedgerStore:
@@ -56,10 +67,17 @@ class LedgerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def freeze(self, forecast: PathForecast, data_hash: str) -> int:
+    def seen_until(self) -> datetime | None:
+        """The latest moment of which the store gives evidence, for ``freeze``; see ``data.clock``."""
+        with self._database.read() as connection:
+            return clock.seen_until(connection)
+
+    def freeze(self, forecast: PathForecast, data_hash: str, witnessed: datetime | None = None) -> int:
         """Write a forecast for good; its id, which is the old one where an equal key is there.
 
         ``data_hash`` is a digest of the bars the model saw. The key is every argument of ``find``.
+        ``witnessed`` is ``seen_until`` from before the forecast was made: a forecast counts only where
+        that lies before its first session too, whatever the clock said. None for old forecasts.
         ValueError where shapes disagree or ``made_at`` has no time zone.
         """
         shape = (forecast.paths, len(forecast.dates))
@@ -69,6 +87,8 @@ class LedgerStore:
             )
         if forecast.made_at.tzinfo is None:
             raise ValueError("made_at has no time zone")
+        if forecast.known_until is not None and forecast.known_until.tzinfo is None:
+            raise ValueError("known_until has no time zone")
         key = _key(
             code=forecast.code,
             as_of=forecast.as_of,
@@ -81,6 +101,7 @@ class LedgerStore:
             paths=forecast.paths,
             seed=forecast.seed,
             data_hash=data_hash,
+            moment=forecast.moment,
         )
         row = {
             "key": key,
@@ -105,8 +126,12 @@ class LedgerStore:
             "parse_failures": int(forecast.parse_failures),
             "prices": pack(forecast.prices),
             "volumes": pack(forecast.volumes),
+            "moment": forecast.moment,
+            "known_until": forecast.known_until.isoformat() if forecast.known_until else None,
+            "witnessed": witnessed.isoformat() if witnessed else None,
         }
         with self._database.write() as connection:
+            clock.saw(connection, forecast.made_at)
             known = connection.scalar(_by_key(key))
             if known is not None:
                 return int(known)
@@ -139,6 +164,7 @@ class LedgerStore:
         seed: int,
         data_hash: str,
         horizon: int | None = None,
+        moment: Moment = "evening",
     ) -> int | None:
         """The id of the forecast made from exactly this, None where there is none.
 
@@ -158,6 +184,7 @@ class LedgerStore:
             paths=paths,
             seed=seed,
             data_hash=data_hash,
+            moment=moment,
         )
         with self._database.read() as connection:
             found = connection.scalar(_by_key(key))
@@ -208,6 +235,7 @@ class LedgerStore:
             query = query.where(forecasts.c.code == code)
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
+        judged = self.standings(code)
         return [
             LedgerRow(
                 **(
@@ -215,11 +243,48 @@ class LedgerStore:
                     | {
                         "made_at": datetime.fromisoformat(row["made_at"]),
                         "simulated": bool(row["simulated"]),
+                        "why_not": judged.get(row["id"]),
                     }
                 )
             )
             for row in rows
         ]
+
+    def standings(self, code: str | None = None) -> dict[int, Reason | None]:
+        """Why each forecast cannot count, None where it can; by id, of ``code`` or of all."""
+        columns = (
+            "id",
+            "code",
+            "as_of",
+            "made_at",
+            "model",
+            "adapter",
+            "horizon",
+            "paths",
+            "moment",
+            "witnessed",
+        )
+        first = sa.func.json_extract(forecasts.c.dates, "$[0]").label("first")
+        query = sa.select(*(forecasts.c[name] for name in columns), first).order_by(forecasts.c.id)
+        if code is not None:
+            query = query.where(forecasts.c.code == code)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return why_not(
+            Frozen(
+                row.id,
+                row.code,
+                row.as_of,
+                date.fromisoformat(row.first),
+                row.moment,
+                row.model if row.adapter is None else f"{row.model}+{row.adapter}",
+                row.horizon,
+                row.paths,
+                datetime.fromisoformat(row.made_at),
+                datetime.fromisoformat(row.witnessed) if row.witnessed else None,
+            )
+            for row in rows
+        )
 
 
 def _by_key(key: str) -> sa.Select[Any]:
@@ -231,6 +296,8 @@ def _key(**fields: Any) -> str:
     fields["as_of"] = fields["as_of"].isoformat()
     fields["dates"] = [day.isoformat() for day in fields["dates"]]
     fields["paths"], fields["seed"] = int(fields["paths"]), int(fields["seed"])
+    if fields["moment"] == "evening":  # the keys of the forecasts from before there were others
+        del fields["moment"]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -253,4 +320,6 @@ def _forecast(row: sa.Row[Any]) -> PathForecast:
         seed=row.seed,
         simulated=bool(row.simulated),
         parse_failures=row.parse_failures,
+        moment=row.moment,
+        known_until=datetime.fromisoformat(row.known_until) if row.known_until else None,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
+from stockllm.data import clock
 from stockllm.data.database import Database
 from stockllm.data.schema import forecast_scores, forecasts
+from stockllm.market.moments import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,8 @@ class Score:
     ``day`` counts from 1. ``crps`` and ``naive_crps`` (the naive baseline's, from the same evening)
     are of log returns since the origin's close, as are ``error`` (forecast less actual) and
     ``actual``. ``direction`` is whether the call was right, None where none was made. ``ahead`` says
-    that the day's bar arrived after the forecast was made, ``seen`` that the model had been trained
-    on that day, None where nobody can say.
+    that the day's bar arrived after the forecast was made, which alone makes none count, ``seen`` that
+    the model had been trained on that day, None where nobody can say.
     """
 
     forecast: int
@@ -49,6 +51,7 @@ class ScoredDay:
     model: str
     adapter: str | None
     simulated: bool
+    moment: Moment = "evening"
 
 
 class ScoreStore:
@@ -59,9 +62,11 @@ class ScoreStore:
 
     def put(self, scores: Iterable[Score]) -> int:
         """Keep scores of days not scored before; their number. A day that has one keeps it."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        moment = clock.now()
+        now = moment.isoformat(timespec="seconds")
         given = {(score.forecast, score.day): score for score in scores}
         with self._database.write() as connection:
+            clock.saw(connection, moment)
             known: set[tuple[int, int]] = set()
             for forecast in {forecast for forecast, _ in given}:
                 query = sa.select(forecast_scores.c.day).where(forecast_scores.c.forecast == forecast)
@@ -116,6 +121,7 @@ class ScoreStore:
             forecasts.c.model,
             forecasts.c.adapter,
             forecasts.c.simulated,
+            forecasts.c.moment,
         ).join(forecasts, forecasts.c.id == forecast_scores.c.forecast)
         if code is not None:
             query = query.where(forecasts.c.code == code)
@@ -125,7 +131,9 @@ class ScoreStore:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(forecast_scores.c.forecast, forecast_scores.c.day)).all()
         return [
-            ScoredDay(_score(row), row.code, row.as_of, row.model, row.adapter, bool(row.simulated))
+            ScoredDay(
+                _score(row), row.code, row.as_of, row.model, row.adapter, bool(row.simulated), row.moment
+            )
             for row in rows
         ]
 

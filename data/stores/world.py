@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.database import Database
 from stockllm.data.stores.known import Counts, keep, known, subjects
@@ -107,9 +107,15 @@ class WorldStore:
         with self._database.read() as connection:
             for symbol in wanted:
                 table = known(connection, "world_bars", {"symbol": symbol}, (*_PRICES, "volume"), until)
-                days, *columns, known_at = table
                 found[symbol] = WorldSeries(
-                    symbol, days.astype(np.int64), *columns, known_at.astype(np.int64)
+                    symbol,
+                    table[0].astype(np.int64),
+                    table[1],
+                    table[2],
+                    table[3],
+                    table[4],
+                    table[5],
+                    table[6].astype(np.int64),
                 )
         return found
 
@@ -127,15 +133,9 @@ class WorldStore:
         subject = {"product": product, "session": session}
         with self._database.read() as connection:
             table = known(connection, "index_futures", subject, _FUTURES, until, expiry=True)
-        days, expiry, *columns, known_at = table
-        return FuturesSeries(
-            product,
-            session,
-            days.astype(np.int64),
-            expiry.astype(np.int64),
-            *columns,
-            known_at.astype(np.int64),
-        )
+        columns: list[Any] = [table[0].astype(np.int64), table[1].astype(np.int64), *table[2:-1]]
+        columns.append(table[-1].astype(np.int64))
+        return FuturesSeries(product, session, *columns)
 
     def session_days(self, product: str = "TX") -> set[date]:
         """The days on which a day session was held."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, StoreError, TrainingStopped, UsageError
+from stockllm.data.private import private_folder
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.alignment.evaluate import refuse_read
 from stockllm.forecaster.alignment.models import (
@@ -31,7 +32,7 @@ from stockllm.forecaster.alignment.models import (
 )
 from stockllm.forecaster.alignment.options import AlignOptions
 from stockllm.forecaster.alignment.outcomes import Outcomes, Pair, gather, later, pairs
-from stockllm.forecaster.encoding.prompts import Example, prompt_messages
+from stockllm.forecaster.encoding.prompts import NEWEST, Example, prompt_messages
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, resolve_model, weights_hash
@@ -113,7 +114,7 @@ def align(
             zh=f"已經有名為 {name!r} 的轉接器：請換一個 --name。",
         )
     folder = runs_folder(home) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     log = ProgressLog(folder, store.simulated)
 
     def tell(event: TrainEvent) -> None:
@@ -339,9 +340,9 @@ def _save(
     codes = {window.code for window in windows} | set(start.companies if start else ())
     first = min(window.days[0] for window in windows).isoformat()
     last = read_to.isoformat()
-    flags = {"align": options.method} | options.document() | {"pair_margin": lesson.margin}
+    flags = {"align": options.method, "compact": NEWEST} | options.document() | {"pair_margin": lesson.margin}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(place.parent)
         trainer.model.save_pretrained(str(part), selected_adapters=["default"])
         policy.tokenizer.save_pretrained(str(part))
         card = cards.Card(

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 from stockllm.data.errors import ModelUnavailable
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, ensure_chat, load, no_bars, quiet_imports
+from stockllm.forecaster.models.files import NO_CODE, SAFE, is_name
 from stockllm.forecaster.models.methods import TARGETS, LoraOptions
-from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model, resolve_model, weights_hash
+from stockllm.forecaster.models.registry import (
+    EMBEDDED,
+    ModelRef,
+    load_model,
+    resolve_model,
+    weights_hash,
+)
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
@@ -85,8 +92,10 @@ def load_base(base: Path | str | None, kind: str, **more: Any) -> Loaded:
         try:
             # A head that is not in the file is drawn at random, which must be the same every time.
             torch.manual_seed(0)
-            model = getattr(transformers, kind).from_pretrained(base, dtype=dtype, device_map=device, **more)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+            model = getattr(transformers, kind).from_pretrained(
+                base, dtype=dtype, device_map=device, **SAFE, **more
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(base, **NO_CODE)
         except (OSError, ValueError, RuntimeError) as error:
             cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ModelUnavailable(
@@ -100,6 +109,8 @@ def load_base(base: Path | str | None, kind: str, **more: Any) -> Loaded:
 def reward_card(home: Home, name: str) -> cards.Card:
     """The card of a reward model; ModelUnavailable where there is none of this name."""
     try:
+        if not is_name(name):
+            raise ValueError
         return cards.read_card(rewards_folder(home) / name)
     except (OSError, ValueError):
         there = (

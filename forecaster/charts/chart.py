@@ -357,7 +357,9 @@ def _words(
     forecast = scene.forecast
     if forecast is not None:
         dates += f"    {lettering.ahead(forecast.dates, scene.period)}"
-        foot = lettering.words("foot").format(model=forecast.model, paths=forecast.paths, seed=forecast.seed)
+        foot = lettering.words("foot").format(
+            model=forecast.model_name, paths=forecast.paths, seed=forecast.seed
+        )
         figure.text(0.03, 0.015, lettering.drawable(foot), fontsize=8.5, color=GREY)
     if record:
         figure.text(0.03, 0.043, lettering.drawable(record), fontsize=9.5, color="#222222")

@@ -21,6 +21,7 @@ import numpy as np
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory
 from stockllm.forecaster.encoding.prompts import price_text
+from stockllm.forecaster.models.files import NO_CODE, SAFE, is_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,8 +180,9 @@ def load(home: Home, name: str | None) -> ClosesModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         with quiet_imports(), no_bars():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **SAFE)
+            model = model.to(device).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelUnavailable(
             f"The model of closes '{card.name}' cannot be loaded from {folder}: train it again.",
@@ -196,7 +198,7 @@ def card_of(home: Home, name: str | None) -> ClosesCard:
     """
     cards = {card.name: card for card in list_models(home)}
     card = next(iter(cards.values()), None) if name is None else cards.get(name)
-    if card is None:
+    if card is None or not is_name(card.name):
         names = ", ".join(cards) or "none yet"
         which = "" if name is None else f" '{name}'"
         which_zh = "" if name is None else f"「{name}」"

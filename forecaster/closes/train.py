@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.data.private import private_folder
 from stockllm.forecaster.closes.text import (
     FUTURE,
     PAST,
@@ -32,6 +33,7 @@ from stockllm.forecaster.closes.text import (
 from stockllm.forecaster.models import presets
 from stockllm.forecaster.models.cards import versions
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.models.files import NO_CODE, SAFE
 from stockllm.forecaster.models.registry import ModelRef, resolve_model, weights_hash
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.training.progress import StopRequest, TrainEvent
@@ -165,8 +167,10 @@ def _load(base: Path | str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     try:
         with no_bars():
-            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=offline)
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
+            model = AutoModelForCausalLM.from_pretrained(
+                base, dtype=torch.float32, local_files_only=offline, **SAFE
+            )
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline, **NO_CODE)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelUnavailable(
@@ -224,7 +228,7 @@ def _words(store: Store, options: ClosesOptions) -> dict[str, Any]:
 def _begin(work: Path, texts: dict[str, Any]) -> None:
     """Write down what the run reads: whatever is imported meanwhile, it goes on with the same."""
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    private_folder(work)
     part = work / f"{_TEXTS}.part"
     part.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
     part.replace(work / _TEXTS)

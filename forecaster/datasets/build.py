@@ -329,13 +329,16 @@ def _measure(name: str) -> tuple[Callable[[Example], int], str]:
     """What counts an example's tokens, and what it is called in the card."""
     from stockllm.data.errors import ModelUnavailable
     from stockllm.forecaster.models.engines import ensure_chat, prepare_imports, quiet_imports
+    from stockllm.forecaster.models.files import NO_CODE
     from stockllm.forecaster.training.examples import measure_with
 
     prepare_imports()
     with quiet_imports():
         from transformers import AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(Path(name).expanduser() if name else base_model_dir())
+        tokenizer = AutoTokenizer.from_pretrained(
+            Path(name).expanduser() if name else base_model_dir(), **NO_CODE
+        )
     except (OSError, ValueError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelUnavailable(

@@ -224,29 +224,39 @@ class Compact2Grammar:
     Close is chosen right after open, so that its distribution is as the model says it. A shadow is as long
     as the limits leave it room, which makes every candle valid.
 
-    :param words: (rows, WORDS) the words before the first day, as numbers of letters.
+    :param words: (rows, WORDS) the words before the first day, as numbers of letters; None where the
+        prompt ends with them.
     :param opened: (rows,) the first day's open in hundredths of a TWD; 0 where it is not known.
     """
 
     def __init__(
-        self, tokens: Compact2Tokens, state: PathState, horizon: int, words: Ints, opened: Ints | None = None
+        self,
+        tokens: Compact2Tokens,
+        state: PathState,
+        horizon: int,
+        words: Ints | None = None,
+        opened: Ints | None = None,
     ) -> None:
         rows = len(state.reference)
         self.tokens, self.state, self.horizon = tokens, state, horizon
         self.prices = np.zeros((rows, horizon, 4), dtype=np.int64)
         self.volumes = np.zeros((rows, horizon), dtype=np.int64)
-        self.longest = len(words[0]) + 6 * horizon
+        self.longest = (0 if words is None else words.shape[1]) + 6 * horizon
         self.opened = np.zeros(rows, dtype=np.int64) if opened is None else opened
         self._day, self._slot, self._lowest = 0, 0, 0
         self._steps = np.zeros((rows, 4), dtype=np.int64)
         self._all = np.arange(rows)
-        self._next = np.concatenate((tokens.opening[words[:, :1]], tokens.inner[words[:, 1:]]), axis=1)
+        self._next: Ints | None = None
+        if words is not None:
+            self._next = np.concatenate((tokens.opening[words[:, :1]], tokens.inner[words[:, 1:]]), axis=1)
 
     @property
     def done(self) -> bool:
         return self._day == self.horizon
 
     def feed(self) -> Feed | None:
+        if self._next is None:
+            return None
         return Feed(self._all, self._next, np.full(len(self._all), self._next.shape[1]))
 
     @property
@@ -413,7 +423,11 @@ def compact_text_grammar(tokenizer: Any, state: PathState, horizon: int) -> Text
 
 
 def compact2_text_grammar(
-    tokenizer: Any, state: PathState, horizon: int, words: Ints, opened: Ints | None = None
+    tokenizer: Any,
+    state: PathState,
+    horizon: int,
+    words: Ints | None = None,
+    opened: Ints | None = None,
 ) -> TextGrammar:
     """The second version for a tokenizer that needs several tokens for a number; see `Compact2Grammar`.
 
@@ -436,7 +450,7 @@ def compact2_text_grammar(
 
     def program(row: int) -> Program:
         now = state.row(row)
-        for k, word in enumerate(words[row].tolist()):
+        for k, word in enumerate(() if words is None else words[row].tolist()):
             at = word % len(letters)
             yield (inner if k else starts), at, at
         for day in range(horizon):

@@ -15,6 +15,8 @@ LONGEST_HORIZON = 60
 #: Rows a prompt shows, where the company has as many; the reference's text is ten times as long.
 LOOK_BACK: dict[PromptStyle, int] = {"compact": 32, "reference": 20}
 SHORTEST_LOOK_BACK = WARM_UP
+#: Days that a forecast reads at all: what its volatility remembers, and a year for the baselines, twice over.
+HISTORY = 500
 
 
 def data_hash(series: BarSeries) -> str:

@@ -22,11 +22,14 @@ from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.cases import Cases, Request, gather
 from stockllm.forecaster.evaluation.metrics import Floats, fair_crps
 from stockllm.forecaster.models.registry import ModelRef, weights_hash
+from stockllm.forecaster.outlook.moments import outlook_of
+from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.calibration import Calibration, widened
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import sampler_for
+from stockllm.market.moments import end_of
 
 #: The horizons that decide, and so the days at which the width may change. A forecast of h days is
 #: asked for on every stride-th evening times the second number: long ones cost more and overlap.
@@ -107,7 +110,19 @@ def calibrate(
             f"{ref.name} was trained on days up to {limit.day}: calibrate it on a period after that.",
             zh=f"{ref.name} 的訓練資料到 {limit.day} 為止：請用之後的期間校準。",
         )
-    sampler = sampler_for(ref, until=request.start, market=lambda _: (), calibrated=False)
+    last = request.end
+
+    def outlook() -> Outlook:
+        return outlook_of(store, last, memory=None, until=end_of(last))
+
+    sampler = sampler_for(
+        ref,
+        until=request.start,
+        market=lambda _: (),
+        calibrated=False,
+        outlook=outlook,
+        moment=request.moment,
+    )
     wanted = [
         _arrived(gather(store, replace(request, horizons=(horizon,), stride=request.stride * times)))
         for horizon, times in HORIZONS.items()
@@ -125,7 +140,7 @@ def calibrate(
         walks = ewma_walk(cases.windows, paths=request.paths, seed=request.seed)
         trials.append(_trial(drawn, walks, cases))
         before += len(cases.windows)
-    sessions = sum(request.start <= day <= request.end for day in store.bars.traded())
+    sessions = sum(request.start <= day <= request.end for day in store.market_days())
     widths, share, plain, made = fit(trials, with_widths=sessions >= ENOUGH_SESSIONS)
     calibration = Calibration(widths, share, request.start, request.end, total, weights_hash(ref.base))
     return Fitted(calibration, plain, made)

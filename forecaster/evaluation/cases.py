@@ -19,7 +19,13 @@ from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.data.sentences import Sentence
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.codec import WARM_UP
-from stockllm.forecaster.encoding.limits import DEFAULT_PATHS, DEFAULT_SEED, LONGEST_HORIZON, LOOK_BACK
+from stockllm.forecaster.encoding.limits import (
+    DEFAULT_PATHS,
+    DEFAULT_SEED,
+    HISTORY,
+    LONGEST_HORIZON,
+    LOOK_BACK,
+)
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.evaluation.metrics import Floats
 from stockllm.market.calendar import TradingCalendar
@@ -181,7 +187,7 @@ def _cases(
         # The evening knows the calendar, not on which days the company will trade.
         if origin not in sessions:
             sessions[origin] = calendar.next_sessions(origin, longest)
-        history = series[: index + 1]
+        history = series[max(0, index + 1 - HISTORY) : index + 1]
         past = max(WARM_UP, min(LOOK_BACK[request.prompt], len(history)))
         window = open_window(history, company, past, sessions[origin])
         if request.moment == "open" and index + 1 < len(series):

@@ -1,14 +1,15 @@
 """The ledger's scores: every frozen forecast is held against what came, and keeps that for good.
 
-A forecast made when its days were already in the store proves nothing, nor does one of days that
-the model was trained on. Both are scored and shown, and no edge is ever claimed from them.
+A forecast made when its first session had opened proves nothing, nor does an experiment that followed the
+first forecast of its evening, nor one of days that the model was trained on. All are scored and shown, and
+no edge is ever claimed from them; ``data.standing`` judges which is which.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,14 +19,21 @@ import numpy as np
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
 from stockllm.data.records import BarSeries, PathForecast
+from stockllm.data.standing import REASONS, Reason, settled, words
 from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score, ScoredDay
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics
-from stockllm.forecaster.models.registry import BASELINES, NAIVE, resolve_model, weights_hash
+from stockllm.forecaster.models.registry import (
+    BASELINES,
+    NAIVE,
+    resolve_model,
+    weights_hash,
+)
 from stockllm.forecaster.sampling.baselines import Floats, ewma_walk
 from stockllm.forecaster.sampling.calibration import hash_with, read_calibration
 from stockllm.forecaster.sampling.cutoffs import Cutoff, cutoff
+from stockllm.market.moments import MOMENTS, Moment
 
 #: Paths of the naive forecast that others are held against; its fair CRPS does not depend on them.
 NAIVE_PATHS = 199
@@ -38,7 +46,10 @@ _CLOCK = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """What a run of ``score_due`` did: ``days`` scored of ``forecasts``; ``waiting`` got nothing new."""
+    """What a run of ``score_due`` did: ``days`` scored of ``forecasts``.
+
+    ``waiting`` counts every forecast of the ledger that still has a day to come.
+    """
 
     forecasts: int
     days: int
@@ -52,18 +63,32 @@ def score_due(store: Store, progress: Callable[[int, int], None] = lambda *_: No
     day on which the company did not trade is not scored.
     """
     last = store.bars.last_date()
+    unfinished = store.scores.open(date.max)
     due = store.scores.open(last) if last is not None else {}
     known = _Known(store)
     found: list[Score] = []
     touched = 0
+    waiting = len(unfinished) - len(due)
     for count, (id, done) in enumerate(due.items(), 1):
         forecast = store.ledger.get(id)
         new = _score(id, forecast, done, known)
         found += new
         touched += bool(new)
+        waiting += _waits(forecast, done | {score.day for score in new}, known.series(forecast.code))
         progress(count, len(due))
-    days = store.scores.put(found)
-    return ScoreReport(touched, days, len(due) - touched)
+    return ScoreReport(touched, store.scores.put(found), waiting)
+
+
+def _waits(forecast: PathForecast, done: frozenset[int], series: BarSeries) -> bool:
+    """Whether a day is left to score: one that is to come, or one whose evening is not in the store.
+
+    A day that passed without a trade is not waited for.
+    """
+    there = set(series.dates)
+    last = series.dates[-1] if len(series) else forecast.as_of
+    return any(
+        number not in done and (day > last or day in there) for number, day in enumerate(forecast.dates, 1)
+    )
 
 
 class _Known:
@@ -187,11 +212,13 @@ def _adapter_hash(folder: Path) -> str | None:
 class Record:
     """How the forecasts of a company, a model or all did against the naive forecast.
 
-    ``forecasts`` with ``days`` scored are those that count: made before their days were known, by a
-    model not trained on them. Where there are none, the figures are of the ``uncounted`` ones and
-    ``proves`` is False. ``ratio`` is CRPS over the naive forecast's, below 1 is better; ``dm_p``
-    Diebold and Mariano's p on the means of each evening, None where the evenings are too few;
-    ``edge`` is claimed where ``dm_p`` is below SIGNIFICANT and the ratio below 1.
+    ``forecasts`` with ``days`` scored are those that count: the first of their evening, made before its
+    first session opened, by a model not trained on its days. Where there are none, the figures are of
+    the ``uncounted`` ones and ``proves`` is False. ``reasons`` says how many do not count for which
+    reason, ``moment`` which forecasts these are, None for all. ``ratio`` is CRPS over the naive
+    forecast's, below 1 is better; ``dm_p`` Diebold and Mariano's p on the means of each evening, None
+    where the evenings are too few; ``edge`` is claimed where ``dm_p`` is below SIGNIFICANT and the
+    ratio below 1.
     """
 
     forecasts: int
@@ -209,13 +236,17 @@ class Record:
     simulated: bool
     sentence_zh: str
     sentence_en: str
+    reasons: Mapping[Reason, int] = field(default_factory=dict)
+    moment: Moment | None = None
 
     def document(self) -> dict[str, object]:
         """The record as ``--json`` prints it."""
         return {
             "forecasts": self.forecasts,
             "days": self.days,
+            "moment": self.moment,
             "uncounted": self.uncounted,
+            "reasons": dict(self.reasons),
             "proves": self.proves,
             "crps_ratio": self.ratio,
             "coverage50": self.coverage50,
@@ -231,17 +262,56 @@ class Record:
         }
 
 
-def record(store: Store, code: str | None = None, model: str | None = None) -> Record:
-    """The record of ``code`` and ``model`` (``llama``, ``llama+ADAPTER``); of all where not given.
+def record(
+    store: Store, code: str | None = None, model: str | None = None, moment: Moment | None = None
+) -> Record:
+    """The record of ``code``, ``model`` (``llama``, ``llama+ADAPTER``), ``moment``; of all where not given.
 
     Without ``model`` the baselines' own forecasts are left out, unless there are no others.
     """
-    scored = store.scores.list(code, model)
+    return _record(
+        store.scores.list(code, model), store.ledger.standings(code), store.simulated, model, moment
+    )
+
+
+def records_by_moment(
+    store: Store, code: str | None = None, model: str | None = None
+) -> dict[Moment, Record]:
+    """``record`` apart for each moment of which a forecast is scored, in the order of the day."""
+    scored, standings = store.scores.list(code, model), store.ledger.standings(code)
+    there = {each.moment for each in scored}
+    return {
+        moment: _record(scored, standings, store.simulated, model, moment)
+        for moment in MOMENTS
+        if moment in there
+    }
+
+
+def reasons_of(
+    scored: Iterable[ScoredDay], standings: Mapping[int, Reason | None]
+) -> dict[int, Reason | None]:
+    """Why each scored forecast does not count, None where it does, by id."""
+    days: dict[int, list[Score]] = {}
+    for each in scored:
+        days.setdefault(each.score.forecast, []).append(each.score)
+    return {id: settled(standings.get(id), scores) for id, scores in days.items()}
+
+
+def _record(
+    scored: Sequence[ScoredDay],
+    standings: Mapping[int, Reason | None],
+    simulated: bool,
+    model: str | None,
+    moment: Moment | None,
+) -> Record:
+    if moment is not None:
+        scored = [each for each in scored if each.moment == moment]
     if model is None:
         scored = [each for each in scored if each.model not in BASELINES] or scored
     itself = bool(scored) and all(each.model == NAIVE for each in scored)
-    bad = {each.score.forecast for each in scored if not each.score.ahead or each.score.seen}
-    counted = [each for each in scored if each.score.forecast not in bad]
+    why = {id: reason for id, reason in reasons_of(scored, standings).items() if reason is not None}
+    counted = [each for each in scored if each.score.forecast not in why]
+    reasons = {reason: count for reason in REASONS if (count := list(why.values()).count(reason))}
     proves = bool(counted)
     used = counted or scored
     forecasts = len({each.score.forecast for each in used})
@@ -250,7 +320,7 @@ def record(store: Store, code: str | None = None, model: str | None = None) -> R
     ratio = sum(each.score.crps for each in used) / naive if naive > 0 else None
     p = _dm(used) if proves and not itself else None
     better, different = ratio is not None and ratio < 1, p is not None and p < SIGNIFICANT
-    zh, en = _sentences(forecasts, len(bad), proves, ratio, p, itself)
+    zh, en = _sentences(forecasts, reasons, proves, ratio, p, itself)
 
     def share(name: str) -> float | None:
         return float(np.mean([getattr(each.score, name) for each in used])) if used else None
@@ -258,7 +328,7 @@ def record(store: Store, code: str | None = None, model: str | None = None) -> R
     return Record(
         forecasts=forecasts if proves else 0,
         days=len(used) if proves else 0,
-        uncounted=len(bad),
+        uncounted=len(why),
         proves=proves,
         ratio=ratio,
         coverage50=share("inside50"),
@@ -268,9 +338,11 @@ def record(store: Store, code: str | None = None, model: str | None = None) -> R
         calls=len(calls),
         dm_p=p,
         edge=better and different,
-        simulated=store.simulated,
+        simulated=simulated,
         sentence_zh=zh,
         sentence_en=en,
+        reasons=reasons,
+        moment=moment,
     )
 
 
@@ -290,7 +362,12 @@ def _dm(used: Sequence[ScoredDay]) -> float | None:
 
 
 def _sentences(
-    forecasts: int, uncounted: int, proves: bool, ratio: float | None, p: float | None, naive: bool
+    forecasts: int,
+    reasons: Mapping[Reason, int],
+    proves: bool,
+    ratio: float | None,
+    p: float | None,
+    naive: bool,
 ) -> tuple[str, str]:
     """The record in plain words, Chinese and English."""
     if not forecasts:
@@ -303,15 +380,23 @@ def _sentences(
         )
     if not proves:
         return (
-            f"紀錄：{forecasts:,} 次預測，未證實優於單純預測；全部是在結果已知之後才做的，不能證明什麼。",
-            f"Record: no demonstrated edge over the naive forecast in {many}, all made of days already "
-            "known, which proves nothing.",
+            f"紀錄：{forecasts:,} 次預測，未證實優於單純預測；沒有一次列入，不能證明什麼"
+            f"（{_told(reasons, 'zh')}）。",
+            f"Record: no demonstrated edge over the naive forecast in {many}; none counts, so it proves "
+            f"nothing ({_told(reasons, 'en')}).",
         )
     zh, en = _verdict(f"{forecasts:,}", many, ratio, p)
-    if uncounted:
-        zh += f"另有 {uncounted:,} 次是在結果已知之後才做的，不列入。"
-        en += f" {uncounted:,} more of days already known {'is' if uncounted == 1 else 'are'} not counted."
+    if uncounted := sum(reasons.values()):
+        zh += f"另有 {uncounted:,} 次不列入：{_told(reasons, 'zh')}。"
+        en += f" {uncounted:,} more {'is' if uncounted == 1 else 'are'} not counted: {_told(reasons, 'en')}."
     return zh, en
+
+
+def _told(reasons: Mapping[Reason, int], language: str) -> str:
+    """How many for which reason."""
+    if language == "en":
+        return ", ".join(f"{count:,} {words(reason, count)}" for reason, count in reasons.items())
+    return "、".join(f"{count:,} 次{words(reason).zh}" for reason, count in reasons.items())
 
 
 def _verdict(number: str, many: str, ratio: float | None, p: float | None) -> tuple[str, str]:

@@ -17,15 +17,16 @@ from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
 from stockllm.forecaster.exporting.facts import Facts, Kind
-from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.models.engines import no_bars
+from stockllm.forecaster.models.files import NO_CODE, check_inside
 from stockllm.forecaster.models.registry import (
     EMBEDDED,
     ModelRef,
     _card_for,
     _snapshot,
     load_model,
+    methods,
     weights_hash,
 )
 from stockllm.forecaster.sampling.cutoffs import TRAINING_FILE, cutoff, held_out
@@ -187,6 +188,7 @@ def _folder(ref: ModelRef) -> Path:
 
 def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
     for path in sorted({path for pattern in patterns for path in source.glob(pattern) if path.is_file()}):
+        check_inside(path, source)
         shutil.copyfile(path, target / path.name)
 
 
@@ -230,7 +232,7 @@ def _ensure_template(folder: Path, ref: ModelRef) -> None:
     prepare_imports()
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
     ensure_chat(tokenizer, ref.name)
     (folder / "chat_template.jinja").write_text(str(tokenizer.chat_template), encoding="utf-8")
 

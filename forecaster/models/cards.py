@@ -54,6 +54,17 @@ class Card:
     trainable: int = 0
 
 
+_KINDS: dict[type, tuple[str, ...]] = {
+    str: (
+        *("name", "base", "base_hash", "hash", "made_at", "data_start", "data_end"),
+        *("prompt", "engine", "run", "method"),
+    ),
+    bool: ("simulated",),
+    int: ("embargo", "steps", "trainable"),
+    list: ("companies", "tasks"),
+    dict: ("examples", "losses", "flags", "versions", "speed"),
+}
+
 #: What a card takes from the run as it stands there.
 FROM_RUN = (
     "name",
@@ -107,11 +118,20 @@ def read_card(folder: Path) -> Card:
     :raises OSError: where there is none.
     :raises ValueError: where it is not a card.
     """
-    document = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     try:
-        return Card(**{key: document[key] for key in Card.__slots__ if key in document})
-    except (TypeError, AttributeError) as error:
+        document = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        card = Card(**{key: document[key] for key in Card.__slots__ if key in document})
+    except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{folder / CARD_FILE} is not the card of an adapter") from error
+    for kind, names in _KINDS.items():
+        for name in names:
+            value = getattr(card, name)
+            # Somebody else may have made it: nothing that moves a terminal's cursor, no number for a name.
+            if not isinstance(value, kind) or (isinstance(value, str) and not value.isprintable()):
+                raise ValueError(f"{folder / CARD_FILE} is not the card of an adapter: {name}")
+    if not all(isinstance(code, str) and code.isprintable() for code in card.companies + card.tasks):
+        raise ValueError(f"{folder / CARD_FILE} is not the card of an adapter: companies")
+    return card
 
 
 def readme(card: Card) -> str:

@@ -21,6 +21,7 @@ from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.encoding.tokenizer import CHAT_TEMPLATE, PADDING
 from stockllm.forecaster.models import methods
+from stockllm.forecaster.models.files import NO_CODE, SAFE
 from stockllm.forecaster.models.methods import TARGETS, LoraOptions
 from stockllm.forecaster.models.presets import out_of_memory
 
@@ -171,6 +172,7 @@ def _load_unsloth(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tu
         dtype=None if cuda else torch.float32,
         load_in_4bit=lora.load_in_4bit or lora.method == "qlora",
         load_in_8bit=lora.load_in_8bit,
+        **NO_CODE,
         **({"local_files_only": True} if offline else {}),
     )
     model = FastLanguageModel.get_peft_model(
@@ -211,8 +213,8 @@ def _load_peft(base: str, lora: LoraOptions, cuda: bool, offline: bool) -> tuple
     quantised = quantisation(lora, dtype)
     if quantised is not None:
         options["quantization_config"] = quantised
-    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=offline, **options)
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline)
+    model = AutoModelForCausalLM.from_pretrained(base, local_files_only=offline, **SAFE, **options)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=offline, **NO_CODE)
     model.config.use_cache = False
     if quantised is not None:
         # Recomputing is the trainer's to switch on, for large models alone.

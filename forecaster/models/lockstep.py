@@ -165,9 +165,11 @@ class Lockstep:
         return turned(query), turned(key), value.transpose(1, 2)
 
     def _finish(self, layer: _Layer, hidden: Tensor, mixed: Tensor) -> Tensor:
-        hidden = hidden + mixed @ layer.out
-        gate, up = (self._norm(hidden) @ layer.gate_up).chunk(2, dim=-1)
-        return hidden + (torch.nn.functional.silu(gate) * up) @ layer.down
+        shape, flat = hidden.shape, hidden.flatten(0, -2)
+        flat = torch.addmm(flat, mixed.flatten(0, -2), layer.out)
+        gate, up = (self._norm(flat) @ layer.gate_up).chunk(2, dim=-1)
+        wide = torch.nn.functional.silu(gate).mul_(up)
+        return torch.addmm(flat, wide, layer.down).view(shape)
 
     @torch.inference_mode()
     def advance(self, tokens: Tensor) -> None:

@@ -30,7 +30,14 @@ from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.models.endpoint import PREFIX, Endpoint
-from stockllm.forecaster.models.engines import ensure_chat, no_bars, prepare_imports, quiet_imports, reach
+from stockllm.forecaster.models.engines import (
+    ensure_chat,
+    no_bars,
+    prepare_imports,
+    quiet_imports,
+    reach,
+)
+from stockllm.forecaster.models.files import NO_CODE, SAFE, check_whole, is_name, weight_files
 
 if TYPE_CHECKING:
     from stockllm.forecaster.outlook.network import Network
@@ -111,7 +118,7 @@ def list_adapters(home: Home) -> list[AdapterInfo]:
     for path in home.adapters.iterdir() if home.adapters.is_dir() else ():
         try:
             card = read_card(path)
-            made_at = datetime.fromisoformat(card.made_at)
+            made_at = datetime.fromisoformat(card.made_at).astimezone()
         except (OSError, ValueError, TypeError):
             continue
         found.append(
@@ -161,7 +168,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     if not adapter:
         return ModelRef(base_name, base)
     folder = home.adapters / adapter
-    if not (folder / CARD_FILE).is_file():
+    if not is_name(adapter) or not (folder / CARD_FILE).is_file():
         names = ", ".join(a.name for a in list_adapters(home)) or "none yet"
         raise ModelUnavailable(
             f"There is no adapter '{adapter}' in {home.adapters} (there: {names}): "
@@ -283,8 +290,10 @@ def _read(ref: ModelRef, method: str | None) -> tuple[Any, Any]:
     dtype = torch.bfloat16 if cuda else torch.float32
     # What was tuned in full is a model of its own; its base only says whose it is.
     weights = ref.adapter_dir if method == methods.FULL and ref.adapter_dir is not None else base
-    model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, device_map={"": 0 if cuda else "cpu"})
-    tokenizer = AutoTokenizer.from_pretrained(ref.adapter_dir or base)
+    check_whole(weights)
+    device = {"": 0 if cuda else "cpu"}
+    model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, device_map=device, **SAFE)
+    tokenizer = AutoTokenizer.from_pretrained(ref.adapter_dir or base, **NO_CODE)
     if method is not None and method != methods.FULL:
         from peft import PeftModel
 
@@ -298,7 +307,7 @@ def _read(ref: ModelRef, method: str | None) -> tuple[Any, Any]:
 
 
 def weights_hash(base: Path | str) -> str:
-    """SHA-256 over a model's or an adapter's weight files, in the order of their names.
+    """SHA-256 over the files that a model's or an adapter's weights are loaded from, in order of name.
 
     A hub id means the files in the local hub cache, downloaded if they are not yet there.
     """
@@ -308,12 +317,7 @@ def weights_hash(base: Path | str) -> str:
             zh=f"{base} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
         )
     folder = base if isinstance(base, Path) else _snapshot(base)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelUnavailable(
-            f"There are no weights in {folder}: give a folder with a safetensors file.",
-            zh=f"{folder} 裡沒有權重：請給有 safetensors 檔的資料夾。",
-        )
+    files = weight_files(folder)
     return _hash_files(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 

@@ -113,7 +113,8 @@ def features(panel: Panel) -> Features:
     down = (close < -limit * 0.97) & (close <= moves[..., 2] + 1e-4) & traded
     last = _held(wild, traded)
     own = [
-        np.log(after / 0.02), np.log(slow[1:] / after), np.log(fast[1:] / after), np.log(by_range[1:] / after),
+        np.log(after / 0.02),
+        np.log(slow[1:] / after), np.log(fast[1:] / after), np.log(by_range[1:] / after),
         last, np.abs(last), np.clip(_sums(close, 5) / after / 5**0.5, -5, 5),
         np.clip(_sums(close, 20) / after / 20**0.5, -5, 5),
         _held(np.clip(octaves - usual[:-1], -4, 4), traded), _held(within, traded),

@@ -63,7 +63,7 @@ class Outlook:
         return cls(panel, found, world, answers(world, found), ready)
 
     def examples(self, rows: Ints, columns: Ints, *, targets: bool = False) -> Examples:
-        """What is known before sessions ``rows`` (n,) of stocks ``columns`` (n,); row 0 has nothing before it."""
+        """What is known before sessions ``rows`` (n,), none of them 0, of stocks ``columns`` (n,)."""
         before = np.minimum(rows, len(self.panel.days)) - 1
         table = self.found.table[before, columns]
         ahead = rows >= len(self.panel.days)
@@ -110,7 +110,7 @@ class Outlook:
         return rows + first, cols
 
     def expected(self, rows: Ints, columns: Ints, shown: int) -> NDArray[np.float64]:
-        """What the ridge expects of some sessions, in sigmas, by the sources shown; NaN where none is known."""
+        """What the ridge expects by the sources shown, (n,) sigmas; NaN where none is known."""
         found = self.examples(rows, columns)
         if shown == EVENING:
             return np.full(len(rows), np.nan)
@@ -181,7 +181,7 @@ class Outlook:
 
 
 def placed(quantiles: Floats32) -> NDArray[np.float64]:
-    """Median and width of quantiles (..., 40) as (..., 2); the width is 1 where they are the normal walk's."""
+    """Median and width of quantiles (..., 40) as (..., 2); a width of 1 is the normal walk's."""
     middle = (quantiles[..., QUANTILES // 2 - 1] + quantiles[..., QUANTILES // 2]) / 2
 
     def rank(place: float) -> NDArray[np.floating]:

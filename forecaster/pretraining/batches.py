@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.data.errors import NotEnoughHistory
-from stockllm.forecaster.encoding.codec import BOUND, VOLUME_MIDDLE, WARM_UP, encode_moves
+from stockllm.forecaster.encoding.codec import BOUND, VOLUME_BUCKETS, VOLUME_MIDDLE, WARM_UP, encode_moves
 from stockllm.forecaster.encoding.prompts import (
     COMPACT_SYSTEM_2,
     shadows,
@@ -44,8 +44,8 @@ _CHUNK = 200_000
 class Reading:
     """All days of all stocks, one stock after the other, in n rows.
 
-    ``starts`` (stocks + 1,) the rows of each; ``days`` (n,) ordinals; ``steps`` (n, 4) open, close, upper and
-    lower shadow; ``buckets`` (n,); ``sigma`` (n,) known before each day. ``lines`` (4, n, WORDS) and ``heads``
+    ``starts`` (stocks + 1,) the rows of each; ``days`` (n,) ordinals; ``steps`` (n, 4) open, close, upper
+    and lower shadow; ``buckets`` (n,); ``sigma`` (n,) known before each day. ``lines`` (4, n, WORDS) and ``heads``
     (4, n, 4) the words before each day, by what is shown of the world.
     """
 
@@ -147,8 +147,6 @@ class Batches:
         series: Sequence[BarSeries],
         tokenizer: PreTrainedTokenizerFast,
         recipe: Recipe,
-        *,
-        stocks_first: int = 0,
     ) -> None:
         self.reading, self.tokenizer, self.recipe = reading, tokenizer, recipe
         self.rng = np.random.default_rng(recipe.seed)
@@ -263,4 +261,5 @@ class Batches:
         return ids, weights
 
 
-assert VOLUME_MIDDLE == MIDDLE and len(LETTERS) == 25
+assert VOLUME_MIDDLE == MIDDLE
+assert len(LETTERS) == VOLUME_BUCKETS

@@ -137,7 +137,8 @@ def sample_prompts() -> Iterator[str]:
             "Predict the next date price:\n"
         )
         yield f"The next {days} days price is: Date:\n 2025-01-06, {row}\nThe next 1 day price is: Date:\n"
-        yield f"{COMPACT_SYSTEM_2}\nvolatility 1.85%\nweek k m month ? ?\nn k m ? +1 -2 3 0 m\nPredict the next {days} days:"
+        line = "volatility 1.85%\nweek k m month ? ?\nn k m ? +1 -2 3 0 m"
+        yield f"{COMPACT_SYSTEM_2}\n{line}\nPredict the next {days} days:"
         yield f"{COMPACT_SYSTEM}\n{REFERENCE_SYSTEM}\nvolatility 1.85%\nPredict the next {days} days:"
         yield "user system assistant " + " ".join(rng.permutation(words))
 
@@ -157,8 +158,8 @@ def pretrain(
     """Train a base model and write it to ``target``; returns ``target``.
 
     It learns the days up to ``until`` of the stocks in ``codes``, with the words of networks that
-    learn the same days. The last network is written beside the weights. What stood before the rate fell is kept
-    beside ``target``, with the suffix ``.trunk``: a later training that reads on may start from it. A
+    learn the same days. The last network is written beside the weights. What stood before the rate fell is
+    kept beside ``target``, with the suffix ``.trunk``: a later training that reads on may start from it. A
     checkpoint with the suffix ``.checkpoint`` is taken up where it stopped and removed at the end.
 
     :param outlook: of all stocks, held-out ones too: they are part of the market and of nothing else.
@@ -203,6 +204,29 @@ def pretrain(
     training = [json.dumps(asdict(recipe)), until.isoformat(), sorted(held_out), sorted(codes)]
     checkpoint = _Checkpoint(target.with_name(target.name + ".checkpoint"), training)
     progress = checkpoint.restore(model, optimizer, batches)
+    _learn(model, optimizer, batches, recipe, progress, checkpoint, report=report,
+           before_fall=lambda: trunk.keep(model, until, held_out), warm=start_from is None)  # fmt: skip
+    _save_model(model, tokenizer, target, recipe, progress, until, reading, held_out)
+    teachers.final.save(target)
+    checkpoint.path.unlink(missing_ok=True)
+    return target
+
+
+def _learn(
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    recipe: Recipe,
+    progress: Progress,
+    checkpoint: _Checkpoint,
+    *,
+    report: Callable[[dict[str, Any]], None],
+    before_fall: Callable[[], None],
+    warm: bool,
+) -> None:
+    """Take the steps that are left; ``before_fall`` is called once the rate is about to fall."""
+    import torch
+
     model.train()
     bfloat16 = has_fast_bfloat16()
     saved_at = time.monotonic()
@@ -212,8 +236,8 @@ def pretrain(
         stop.patient = True
         while progress.step < recipe.steps:
             if progress.step == falls:
-                trunk.keep(model, until, held_out)
-            rate = recipe.learning_rate * _share(progress.step, recipe, warm=start_from is None)
+                before_fall()
+            rate = recipe.learning_rate * _share(progress.step, recipe, warm=warm)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -235,10 +259,6 @@ def pretrain(
                     zh=f"預訓練在 {recipe.steps:,} 步中的第 {progress.step:,} 步後停止："
                     f"再執行同樣的指令即可從 {checkpoint.path} 接續。",
                 )
-    _save_model(model, tokenizer, target, recipe, progress, until, reading, held_out)
-    teachers.final.save(target)
-    checkpoint.path.unlink(missing_ok=True)
-    return target
 
 
 def _share(step: int, recipe: Recipe, *, warm: bool) -> float:

@@ -7,8 +7,9 @@ over 1, 5 and 20 sessions; between those its paths follow a normal walk's ranks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from statistics import NormalDist
 
 import numpy as np
@@ -133,6 +134,15 @@ class NetworkSampler:
         return found
 
 
+def informed(
+    name: str, outlook: Outlook, moment: Moment, until: date, kept_out: Iterable[str]
+) -> WorldWalk | NetworkSampler:
+    """The baseline of a name; the network learns on days up to ``until`` and on no company kept out."""
+    if name == "ewma+world":
+        return WorldWalk(outlook, moment)
+    return NetworkSampler(outlook, moment, until.toordinal(), frozenset(kept_out))
+
+
 def learnt(outlook: Outlook, until: int, kept_out: frozenset[str] = frozenset()) -> Network:
     """A network that has learnt the sessions of an outlook up to ``until`` (an ordinal).
 
@@ -143,9 +153,10 @@ def learnt(outlook: Outlook, until: int, kept_out: frozenset[str] = frozenset())
     rows, columns = outlook.learnable(0, end, chosen)
     if len(rows) < FEWEST:
         raise NotEnoughHistory(
-            f"The network needs {FEWEST:,} days to learn from and there are {len(rows):,}: import more history, "
-            "or use another baseline such as ewma.",
-            zh=f"神經網路需要 {FEWEST:,} 天學習，而只有 {len(rows):,} 天：請匯入更多歷史，或用 ewma 等其他基準。",
+            f"The network needs {FEWEST:,} days to learn from and there are {len(rows):,}: import more "
+            "history, or use another baseline such as ewma.",
+            zh=f"神經網路需要 {FEWEST:,} 天學習，而只有 {len(rows):,} 天："
+            "請匯入更多歷史，或用 ewma 等其他基準。",
         )
     examples = outlook.examples(rows, columns, targets=True)
     for k, ahead in enumerate(HORIZONS):

@@ -32,7 +32,7 @@ from stockllm.forecaster.encoding.prompts import (
 )
 from stockllm.forecaster.encoding.reference import Origin, reference_grammar
 from stockllm.forecaster.encoding.windows import Window
-from stockllm.forecaster.encoding.words import WORDS, Words
+from stockllm.forecaster.encoding.words import Words, letter
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,7 @@ def sample(
     room = TOKENS_A_DAY[prompt] * len(windows[0].future_dates)
     swift = _lockstep(model, tokenizer, prompts, prompt, version)
     if swift is not None:
-        room = 6 * len(windows[0].future_dates) + WORDS
+        room = 6 * len(windows[0].future_dates)
     rows = _rows(model, room)
     if swift is not None:
         rows = min(LOCKSTEP_ROWS, max(rows, CACHE // _slot(model) // room))
@@ -208,6 +208,10 @@ def prompt_ids(
     messages = prompt_messages(window, prompt, fields=fields, version=version)
     encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
     ids = list(encoded["input_ids"])
+    if prompt == "compact" and version == 2:
+        # The first line's words are known: all paths share them.
+        words = (window.words or Words.unknown(window.past)).lines[-1].tolist()
+        ids += tokenizer.encode(" ".join(letter(word) for word in words), add_special_tokens=False)
     if prompt == "reference":
         # The opening sentence is the same in every answer; dates follow it from the calendar.
         opening = reference_opening(len(window.future_dates)).rstrip(" ")
@@ -229,13 +233,11 @@ def grammar_for(
     state = PathState.joined([origin_state(window.history, paths) for window in windows])
     horizon = len(windows[0].future_dates)
     if version == 2:
-        lines = [(w.words or Words.unknown(w.past)).lines[-1] for w in windows]
-        words = np.repeat(np.stack(lines), paths, axis=0)
         opened = np.repeat(np.array([w.opened or 0 for w in windows], dtype=np.int64), paths)
         spelled = Compact2Tokens.of(tokenizer)
         if spelled is None:
-            return compact2_text_grammar(tokenizer, state, horizon, words, opened)
-        return Compact2Grammar(spelled, state, horizon, words, opened)
+            return compact2_text_grammar(tokenizer, state, horizon, opened=opened)
+        return Compact2Grammar(spelled, state, horizon, opened=opened)
     tokens = CompactTokens.of(tokenizer)
     if tokens is None:
         return compact_text_grammar(tokenizer, state, horizon)

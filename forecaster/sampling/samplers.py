@@ -179,24 +179,27 @@ def sampler_for(
         known = outlook() if outlook is not None and prompt == "compact" and loaded.compact == 2 else None
         return LlamaSampler(loaded, prompt, _fields(loaded), use, known, moment)
     if ref.name in ("network", "ewma+world"):
-        from stockllm.forecaster.sampling.informed import NetworkSampler, WorldWalk
+        from stockllm.forecaster.sampling.informed import informed
 
         if outlook is None:
             raise ValueError(f"{ref.name} needs an outlook")
-        if ref.name == "ewma+world":
-            return WorldWalk(outlook(), moment)
-        return NetworkSampler(outlook(), moment, until.toordinal(), frozenset(held_out()))
+        return informed(ref.name, outlook(), moment, until, held_out())
     if ref.name in ("lstm", "cnn"):
         from stockllm.forecaster.sampling.neural import NeuralSampler
 
         return NeuralSampler.on(ref.name, market(until), until)
+    return _formula(ref.name)
+
+
+def _formula(name: str) -> WalkSampler:
+    """A baseline that learns nothing."""
     from stockllm.forecaster.sampling.baselines import FORMULA, ewma_walk
 
-    if ref.name == "ewma":
+    if name == "ewma":
         return WalkSampler(FORMULA, ewma_walk)
     from stockllm.forecaster.sampling.classical import CLASSICAL
 
-    return WalkSampler(*CLASSICAL[ref.name])
+    return WalkSampler(*CLASSICAL[name])
 
 
 def _fields(loaded: LoadedModel) -> tuple[Field, ...]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
+from stockllm.data.private import private_folder
 
 RUN_FILE = "run.json"
 #: What a checkpoint must hold to be gone on from; the trainer's state is written last.
@@ -94,7 +95,7 @@ class Run:
         :raises StoreError: where the folder cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             file = (self.folder / "lock").open("w", encoding="utf-8")
         except OSError as error:
             raise StoreError(

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
+from stockllm.forecaster.encoding.prompts import NEWEST
 from stockllm.forecaster.encoding.windows import Split, Task, require_history
 from stockllm.forecaster.models import cards, methods
 from stockllm.forecaster.models.engines import (
@@ -205,7 +206,7 @@ def _sources(store: Store, options: TrainOptions, split: Split) -> Sources:
     sources = []
     short: list[NotEnoughHistory] = []
     for code in options.codes:
-        series, company = store.bars.series(code), store.company(code)
+        series, company = store.long_series(code), store.company(code)
         try:
             require_history(series, company, options.tasks, options.since, split.train_end)
         except NotEnoughHistory as error:
@@ -352,7 +353,7 @@ def _save(
             prompt=options.prompt,
             tasks=[str(task) for task in options.tasks],
             losses=cards.losses_of(fitted.history),
-            flags=options.document(),
+            flags=options.document() | {"compact": NEWEST},
             run=document["id"],
             versions=cards.versions(),
             examples=document["examples"],

@@ -21,7 +21,7 @@ from stockllm.data.paths import Home
 
 KEYS = [
     "python", "torch", "unsloth", "bitsandbytes", "colours", "cjk-width", "glyph-width", "chart-font",
-    "home", "store", "base-model", "adapters",
+    "home", "privacy", "store", "base-model", "adapters",
 ]  # fmt: skip
 
 

@@ -274,7 +274,7 @@ def test_the_session_uses_that_context(web: Web) -> None:
 def test_the_sites_of_the_settings() -> None:
     settings = Settings()
     urls = [getattr(settings, name) for name in type(settings).model_fields if name.endswith("_url")]
-    assert len(urls) == 6
+    assert len(urls) == 9
     assert all(url.startswith("https://") and not url.endswith("/") for url in urls)
     assert settings.request_interval == 3
 

@@ -43,7 +43,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def balanced(report: ImportReport) -> bool:
-    return report.accepted + report.unchanged + report.quarantined == report.read
+    return report.accepted + report.unchanged + report.revised + report.quarantined == report.read
 
 
 def only(reports: list[ImportReport]) -> ImportReport:
@@ -80,7 +80,7 @@ def test_a_longer_file_adds_and_a_differing_row_replaces(store: Store, tmp_path:
     import_path(store, write(tmp_path / "in", "2330.csv", csv_text(SESSIONS[:5])))
     changed = csv_text(SESSIONS[:8]).replace(f"0,{SESSIONS[0]},1000,", f"0,{SESSIONS[0]},999,")
     report = only(import_path(store, write(tmp_path / "in", "2330.csv", changed)))
-    assert (report.accepted, report.unchanged) == (4, 4)
+    assert (report.accepted, report.revised, report.unchanged) == (3, 1, 4)
     assert store.bars.bars("2330")[0].volume == 999
 
 
@@ -210,7 +210,7 @@ def test_a_failure_while_writing_leaves_nothing_of_the_file(
 ) -> None:
     path = write(tmp_path / "in", "2330.csv", csv_text() + "x,2025-03-17,1,,0,0,0,0,,\n")
 
-    def fail(rows: Any) -> int:
+    def fail(*_: Any) -> int:
         raise StoreError("There is no room left.")
 
     monkeypatch.setattr(store.bars, "quarantine", fail)

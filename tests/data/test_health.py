@@ -18,7 +18,7 @@ def bars(code: str, days: tuple[date, ...]) -> list[Bar]:
 
 def test_an_empty_store(store: Store) -> None:
     report = health(store, date(2025, 4, 1))
-    assert report.document() == {"bars": 0, "quarantined": 0, "reasons": {}, "companies": []}
+    assert report.document() == {"bars": 0, "quarantined": 0, "reasons": {}, "history": [], "companies": []}
 
 
 def test_gaps_are_days_on_which_others_traded(store: Store) -> None:

@@ -172,6 +172,21 @@ def test_unwritable_file(store: Store) -> None:
     sentence(caught)
 
 
+def test_a_whole_store_of_futures_is_whole(store: Store) -> None:
+    """SQLite 3.40 sees NULLs in such tables where there are none."""
+    with store._database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO arrivals (id, kind, source, arrived_at, state, pid)"
+            " VALUES (1, 'k', 's', '', 'whole', 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO index_futures"
+            " (product, session, date, expiry, open, high, low, close, known_at, arrival)"
+            " VALUES ('TX', 'day', '2025-01-02', '202501', 1, 1, 1, 1, 1, 1)"
+        )
+    store.check()
+
+
 def test_busy(store: Store, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)
     with (

@@ -8,7 +8,7 @@ it, ``faults`` what can go wrong with them, ``server`` the server.
 from pathlib import Path
 
 from standin.clock import FakeClock
-from standin.faults import FAULTS, Fault
+from standin.faults import FAULTS, MORE_FAULTS, OUTCOMES, Fault
 from standin.market import GeneratedMarket
 from standin.server import StandIn
 
@@ -16,4 +16,4 @@ from standin.server import StandIn
 #: most of a test's time.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
-__all__ = ["FAULTS", "MEMORY", "FakeClock", "Fault", "GeneratedMarket", "StandIn"]
+__all__ = ["FAULTS", "MEMORY", "MORE_FAULTS", "OUTCOMES", "FakeClock", "Fault", "GeneratedMarket", "StandIn"]

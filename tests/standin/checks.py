@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
-from standin.faults import FAULTS, HARMLESS
+from standin.faults import HARMLESS, OUTCOMES
 from standin.market import GeneratedMarket
 from standin.server import StandIn
 from stockllm.data.records import Bar
@@ -28,7 +28,7 @@ def check_requests(site: StandIn) -> None:
         own = [seen for seen in site.seen if seen.site == name]
         for earlier, later in pairwise(own):
             assert later.at - earlier.at >= timedelta(seconds=3)
-            if FAULTS.get(earlier.fault) == "blocked":
+            if OUTCOMES.get(earlier.fault) == "blocked":
                 assert later.at - earlier.at >= timedelta(hours=1)
     news = [seen.at for seen in site.seen if seen.kind == "news"]
     for at in news:
@@ -40,7 +40,7 @@ def check_log(site: StandIn, store: Store) -> None:
     log = {(row.site, row.at): row for row in store.requests.log(limit=100_000)}
     for seen in site.seen:
         row = log.pop((seen.site, seen.at))
-        expected = {FAULTS[seen.fault] if seen.fault else "ok"}
+        expected = {OUTCOMES[seen.fault] if seen.fault else "ok"}
         if expected == {"ok"} or seen.fault in OF_THE_CONTENT:
             expected.add("no_data")
         if seen.kind == "open":

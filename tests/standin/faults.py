@@ -51,9 +51,31 @@ FAULTS: dict[str, str] = {
     "gzip": "ok",
 }
 
+#: Those that came to be known later, and those of the sources beside prices.
+MORE_FAULTS: dict[str, str] = {
+    "301": "unreadable",  # an address that has moved for good
+    "refused_words": "refused",  # what the site will never answer
+    "false_no_data": "no_data",  # asked too often: the very words of a true answer
+    "running_session": "ok",  # a session is listed before its end, with the last price so far
+    "late_night": "ok",  # the night that has ended is not listed yet
+}
+OUTCOMES = FAULTS | MORE_FAULTS
+
 #: Those that make sense for every question, and those that need rows of prices.
 LINE = tuple(FAULTS)[:14]
 HARMLESS = tuple(name for name, outcome in FAULTS.items() if outcome == "ok")
+
+
+_OF_LISTS = ("invented_stat", "wrong_day", "missing_rows", "no_columns", "false_no_data", "refused_words")
+#: Kinds of answers beside prices -> the faults of the content that they have.
+_BESIDE_PRICES: dict[str, tuple[str, ...]] = {
+    "flows": _OF_LISTS,
+    "margin": _OF_LISTS,
+    "revenue": (),
+    "futures": ("wrong_day", "no_columns", "running_session", "late_night"),
+    "futures_open": ("running_session",),
+    "world": ("wrong_code",),
+}
 
 
 @dataclass(frozen=True)
@@ -64,19 +86,26 @@ class Fault:
     route: str = ""
 
 
-def can_befall(name: str, kind: str) -> bool:
-    """Whether a fault makes sense for an answer of this kind: day, month, ex, holidays, open, news."""
-    if name in ("chunked", "gzip") or (name in LINE and name != "invented_stat"):
+def can_befall(name: str, kind: str, site: str = "twse") -> bool:
+    """Whether a fault makes sense for an answer of this kind: day, month, ex, holidays, open, news, and
+    flows, margin, revenue, futures, futures_open, world."""
+    if name in ("false_no_data", "refused_words") and not site.startswith("twse"):
+        return False  # seen of TWSE alone
+    line = name in LINE and name != "invented_stat"
+    if name in ("chunked", "gzip", "301") or line:
         return True
-    if name == "invented_stat":
-        return kind in ("day", "month", "ex", "holidays")
-    if name == "wrong_day":
-        return kind in ("day", "open", "ex")
-    if name in ("wrong_month", "wrong_code", "star_dates", "phantom_saturday"):
-        return kind == "month"
-    if name in ("extra_column", "reordered", "missing_rows", "no_columns"):
-        return kind in ("day", "month") if name != "missing_rows" else kind == "day"
-    return kind in ("day", "month")
+    if kind in _BESIDE_PRICES:
+        return name in _BESIDE_PRICES[kind]
+    kinds = {
+        "invented_stat": ("day", "month", "ex", "holidays"),
+        "refused_words": ("day", "month", "ex"),
+        "false_no_data": ("day", "month", "ex"),
+        "wrong_day": ("day", "open", "ex"),
+        "missing_rows": ("day",),
+        "running_session": (),
+        "late_night": (),
+    } | dict.fromkeys(("wrong_month", "wrong_code", "star_dates", "phantom_saturday"), ("month",))
+    return kind in kinds.get(name, ("day", "month"))
 
 
 def spoil(document: dict[str, Any], name: str, draw: random.Random) -> dict[str, Any]:

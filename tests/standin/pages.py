@@ -12,31 +12,31 @@ from stockllm.market.calendar import default_calendar
 NO_DATA = {"stat": "很抱歉，沒有符合條件的資料!"}
 
 
-def _names(*parts: str) -> list[str]:
+def names(*parts: str) -> list[str]:
     return "|".join(parts).split("|")
 
 
 DAY_FIELDS = {
-    "TWSE": _names(
+    "TWSE": names(
         "證券代號|證券名稱|成交股數|成交筆數|成交金額|開盤價|最高價|最低價|收盤價|漲跌(+/-)|漲跌價差",
         "最後揭示買價|最後揭示買量|最後揭示賣價|最後揭示賣量|本益比",
     ),
-    "TPEx": _names(
+    "TPEx": names(
         "代號|名稱|收盤 |漲跌|開盤 |最高 |最低|均價 |成交股數  | 成交金額(元)| 成交筆數 |最後買價",
         "最後買量(張數)|最後賣價|最後賣量(張數)|發行股數 |次日參考價|次日 漲停價 |次日 跌停價",
     ),
 }
 MONTH_FIELDS = {
-    "TWSE": _names("日期|成交股數|成交金額|開盤價|最高價|最低價|收盤價|漲跌價差|成交筆數|註記"),
-    "TPEx": _names("日 期|成交張數|成交仟元|開盤|最高|最低|收盤|漲跌|筆數"),
+    "TWSE": names("日期|成交股數|成交金額|開盤價|最高價|最低價|收盤價|漲跌價差|成交筆數|註記"),
+    "TPEx": names("日 期|成交張數|成交仟元|開盤|最高|最低|收盤|漲跌|筆數"),
 }
 EX_FIELDS = {
-    "TWSE": _names(
+    "TWSE": names(
         "資料日期|股票代號|股票名稱|除權息前收盤價|除權息參考價|權值+息值|權/息|漲停價格|跌停價格|開盤競價基準",
         "減除股利參考價|詳細資料|最近一次申報資料 季別/日期|最近一次申報每股 (單位)淨值",
         "最近一次申報每股 (單位)盈餘",
     ),
-    "TPEx": _names(
+    "TPEx": names(
         "除權息日期|代號|名稱|除權息前收盤價|除權息參考價|權值|息值|權值+息值|權/息|漲停價|跌停價|開始交易基準價",
         "減除股利參考價|現金股利|每仟股無償配股|現金增資股數|現金增資認購價|公開承銷股數|員工認購股數",
         "原股東認購股數|按持股比例仟股認購",
@@ -137,7 +137,7 @@ def _other_row(exchange: str, code: str, name: str) -> list[str]:
 
 
 def open_data(market: GeneratedMarket, exchange: str, day: date) -> list[dict[str, str]]:
-    """STOCK_DAY_ALL or tpex_mainboard_quotes: strings, one object a stock."""
+    """STOCK_DAY_ALL or tpex_mainboard_daily_close_quotes: strings, one object a stock."""
     rows = []
     stamp = f"{day.year - 1911}{day:%m%d}"
     for company in market.of(exchange):
@@ -256,7 +256,12 @@ def holidays(year: int) -> dict[str, Any]:
                 rows.append(
                     [before.isoformat(), "農曆春節前最後交易日", "農曆春節前最後交易日。<br>次日起放假"]
                 )
-            rows.append([day.isoformat(), "假日", "依規定放假1日。"])
+            if day.month in (1, 2) and before.year == year and calendar.is_session(before):
+                # Two days for settlement alone, of which some years' schedules say so.
+                note = f"{day.month}月{day.day}日市場無交易，僅辦理結算交割作業。"
+                rows.append([day.isoformat(), "農曆春節前最後交易日", note])
+            else:
+                rows.append([day.isoformat(), "假日", "依規定放假1日。"])
             if day.month == 1 and after.year == year:
                 rows.append([after.isoformat(), "國曆新年開始交易日", "國曆新年開始交易。"])
         day += timedelta(days=1)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from standin import pages
-from standin.faults import BLOCK_PAGE, FAULTS, Fault, can_befall, spoil
+from standin import world as others
+from standin.faults import BLOCK_PAGE, OUTCOMES, Fault, can_befall, spoil
 from standin.market import GeneratedMarket
 from stockllm.data.settings import Settings
 
@@ -46,6 +47,7 @@ class StandIn:
 
     def __init__(self, market: GeneratedMarket, clock: Tells, *, seed: int = 0) -> None:
         self.market = market
+        self.world = others.World(market, seed)
         self.clock = clock
         self.seen: list[Seen] = []
         self.choose: Callable[[], str | None] | None = None
@@ -82,12 +84,15 @@ class StandIn:
             "tpex_openapi_url": f"{self.url}/tpex/openapi/v1",
             "newsapi_url": f"{self.url}/newsapi",
             "newsapi_key": "a-key",
+            "taifex_url": f"{self.url}/taifex",
+            "taifex_openapi_url": f"{self.url}/taifex_openapi/v1",
+            "yahoo_url": f"{self.url}/yahoo",
         }
         return Settings(**(given | other))
 
     def order(self, *names: str, route: str = "") -> None:
         """Let these faults befall the next requests whose path has ``route`` in it, one each."""
-        assert all(name in FAULTS for name in names), names
+        assert all(name in OUTCOMES for name in names), names
         with self._lock:
             self._orders += [Fault(name, route) for name in names]
 
@@ -97,7 +102,7 @@ class StandIn:
 
     def faults(self) -> list[Seen]:
         """The requests to which something was done that cost the answer."""
-        return [seen for seen in self.seen if seen.fault and FAULTS[seen.fault] != "ok"]
+        return [seen for seen in self.seen if seen.fault and OUTCOMES[seen.fault] != "ok"]
 
     # What the handler asks
 
@@ -106,13 +111,13 @@ class StandIn:
         with self._lock:
             fault = ""
             for order in self._orders:
-                if order.route in path and can_befall(order.name, kind):
+                if order.route in path and can_befall(order.name, kind, site):
                     self._orders.remove(order)
                     fault = order.name
                     break
             else:
                 chosen = self.choose() if self.choose else None
-                if chosen and can_befall(chosen, kind):
+                if chosen and can_befall(chosen, kind, site):
                     fault = chosen
             self.seen.append(Seen(site, kind, path, asked, self.clock.now(), fault, headers))
         return fault
@@ -134,11 +139,37 @@ class StandIn:
             if fault == "wrong_day":
                 start, end = start - timedelta(days=31), end - timedelta(days=31)
             return 200, pages.ex_rights(self.market, exchange, start, min(end, now.date()))
+        if kind in ("flows", "margin", "revenue", "futures", "futures_open", "world"):
+            return self._other(kind, exchange, asked, fault, now)
         if kind == "day":
             document = self._day(exchange, asked["date"], fault, now)
         else:
             document = self._month(exchange, asked, fault, now)
         return 200, spoil(document, fault, self._draw) if fault else document
+
+    def _other(self, kind: str, exchange: str, asked: dict[str, str], fault: str, now: datetime) -> Any:
+        if kind == "revenue":
+            return 200, others.revenue(self.world, exchange, now)
+        if kind == "futures_open":
+            return 200, others.futures_open(self.world, now, running=fault == "running_session")
+        if kind == "world":
+            symbol = asked["symbol"]
+            if fault == "wrong_code":
+                symbol = next(other for other in others.SYMBOLS if other != symbol)
+            return others.chart(self.world, symbol, asked, now)
+        if kind == "futures":
+            start, end = (_day(asked[name]) for name in ("queryStartDate", "queryEndDate"))
+            if fault == "wrong_day":
+                start, end = start - timedelta(days=31), start - timedelta(days=1)
+            flags = {"running": fault == "running_session", "late": fault == "late_night"}
+            body = others.futures_csv(self.world, start, end, now, **flags)
+            return 200, body.replace("收盤價".encode("big5"), b"?") if fault == "no_columns" else body
+        day = _day(asked["date"])
+        if fault == "wrong_day":
+            day -= timedelta(days=1)
+        page = others.flows if kind == "flows" else others.margin
+        document = page(self.world, exchange, day, now)
+        return 200, spoil(document, fault, self._draw) if fault and "stat" in document else document
 
     def _day(self, exchange: str, asked: str, fault: str, now: datetime) -> dict[str, Any]:
         published = self.market.published(exchange, now)
@@ -195,6 +226,7 @@ def _day(text: str) -> date:
 
 _ROUTES = {
     "/twse/rwd/zh/afterTrading/MI_INDEX": ("twse", "day"),
+    "/twse/rwd/zh/afterTrading/STOCK_DAY": ("twse", "month"),
     "/twse/exchangeReport/STOCK_DAY": ("twse", "month"),
     "/twse/rwd/zh/exRight/TWT49U": ("twse", "ex"),
     "/twse/rwd/zh/holidaySchedule/holidaySchedule": ("twse", "holidays"),
@@ -202,8 +234,25 @@ _ROUTES = {
     "/tpex/www/zh-tw/afterTrading/dailyQuotes": ("tpex", "day"),
     "/tpex/www/zh-tw/afterTrading/tradingStock": ("tpex", "month"),
     "/tpex/www/zh-tw/bulletin/exDailyQ": ("tpex", "ex"),
-    "/tpex/openapi/v1/tpex_mainboard_quotes": ("tpex", "open"),
+    "/tpex/openapi/v1/tpex_mainboard_daily_close_quotes": ("tpex", "open"),
     "/newsapi/v2/everything": ("newsapi", "news"),
+    "/twse/rwd/zh/fund/T86": ("twse", "flows"),
+    "/tpex/www/zh-tw/insti/dailyTrade": ("tpex", "flows"),
+    "/twse/rwd/zh/marginTrading/MI_MARGN": ("twse", "margin"),
+    "/tpex/www/zh-tw/margin/balance": ("tpex", "margin"),
+    "/twse_openapi/v1/opendata/t187ap05_L": ("twse_openapi", "revenue"),
+    "/tpex/openapi/v1/mopsfin_t187ap05_O": ("tpex", "revenue"),
+    "/taifex/cht/3/futDataDown": ("taifex", "futures"),
+    "/taifex_openapi/v1/DailyMarketReportFut": ("taifex_openapi", "futures_open"),
+}
+# The symbol is a part of the path.
+_CHARTS = "/yahoo/v8/finance/chart/"
+
+
+_SENTENCES = {
+    "invented_stat": {"stat": "查詢過於頻繁，請稍後再試!"},
+    "refused_words": {"stat": "查詢日期大於今日，請重新查詢!"},
+    "false_no_data": pages.NO_DATA | {"total": 0},
 }
 
 
@@ -232,10 +281,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         owner = self.server.owner
         with suppress(ConnectionError):
-            if path not in _ROUTES:
+            if path.startswith(_CHARTS):
+                site, kind = "yahoo", "world"
+                asked = asked | {"symbol": unquote(path.removeprefix(_CHARTS))}
+            elif path in _ROUTES:
+                site, kind = _ROUTES[path]
+            else:
                 self._send(404, b"<html>404</html>", "text/html")
                 return
-            site, kind = _ROUTES[path]
             headers = {name.lower(): value for name, value in self.headers.items()}
             fault = owner.take(site, kind, path, asked, headers)
             if not self._broken(fault):
@@ -254,16 +307,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(int(fault), b'{"error": "no"}')
         elif fault == "503_page":
             self._send(503, b"<html>busy</html>", "text/html")
-        elif fault == "307":
-            self._send(307, b"", Location="/errors")
+        elif fault in ("307", "301"):
+            self._send(int(fault), b"", Location="/errors" if fault == "307" else "/moved")
         elif fault in ("403", "429"):
             self._send(int(fault), b"<html>no</html>", "text/html")
         elif fault == "block_page":
             self._send(200, BLOCK_PAGE.encode(), "text/html")
         elif fault == "empty":
             self._send(200, b"")
-        elif fault == "invented_stat":
-            self._send(200, json.dumps({"stat": "查詢過於頻繁，請稍後再試!"}).encode())
+        elif fault in _SENTENCES:
+            self._send(200, json.dumps(_SENTENCES[fault]).encode())
         elif fault == "hang":
             owner.released.wait(10)
         elif fault == "drip":

@@ -92,7 +92,12 @@ def told(home: Home, forecast: PathForecast) -> None:
             days = tuple(bar.date for bar in bars[origin + 1 : origin + 6])
             moved = np.rint(forecast.prices * (bars[origin].close / forecast.last_close)).astype(np.int32)
             made = replace(
-                forecast, as_of=bars[origin].date, dates=days, last_close=bars[origin].close, prices=moved
+                forecast,
+                as_of=bars[origin].date,
+                dates=days,
+                last_close=bars[origin].close,
+                prices=moved,
+                made_at=datetime.combine(bars[origin].date, forecast.made_at.timetz()),
             )
             id = store.ledger.freeze(made, "past")
             store.scores.put(

@@ -28,9 +28,12 @@ from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, d
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import path_forecast
 from stockllm.forecaster.models.registry import ModelRef
+from stockllm.forecaster.outlook.moments import outlook_of
+from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import Sampler, sampler_for
 from stockllm.market.calendar import TradingCalendar
+from stockllm.market.moments import end_of
 
 #: Windows sampled before they are kept: what Ctrl-C costs at most.
 TOGETHER = 410
@@ -91,13 +94,19 @@ class PastForecasts:
         """
 
         def market(until: date) -> list[BarSeries]:
-            return [store.bars.series(code, end=until) for code in store.bars.codes()]
+            return [store.long_series(code, until) for code in store.codes_with_prices()]
+
+        def outlook() -> Outlook:
+            last = max((one.dates[-1] for one in series.values() if len(one)), default=first)
+            return outlook_of(store, last, memory=None, until=end_of(last))
 
         self.store, self.ref, self.settings, self.series = store, ref, settings, series
         self.calendar = calendar
         self._simulated = store.simulated
         self._companies = {code: store.company(code) for code in series}
-        self.sampler: Sampler = sampler_for(ref, until=first, market=market, prompt=settings.prompt)
+        self.sampler: Sampler = sampler_for(
+            ref, until=first, market=market, prompt=settings.prompt, outlook=outlook
+        )
         self.folder = store.home.forecast_cache / self._key()
         self.counts = {"ledger": 0, "cache": 0, "made": 0}
         self._evening: date | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import logging.handlers
 import queue
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from stockllm.data.errors import OrderRefused, StockllmError, StoreError, UsageError
+from stockllm.data.logfiles import rotating
 from stockllm.data.paths import Home
 from stockllm.trading.exchange.access import NotAllowed
 from stockllm.trading.exchange.exchange import Exchange
@@ -284,9 +284,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def log_to(home: Home) -> None:
     """Write what happens to ``logs/exchange.log``: no body, no query and no path as it was sent."""
-    handler = logging.handlers.RotatingFileHandler(
-        home.logs / "exchange.log", maxBytes=_LOG_BYTES, backupCount=3, encoding="utf-8"
-    )
+    handler = rotating(home.logs / "exchange.log", _LOG_BYTES, 3)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in (LOG.name, "uvicorn.error"):
         logger = logging.getLogger(name)

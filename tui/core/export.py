@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StoreError
+from stockllm.data.private import private_folder
 from stockllm.tui.core.record import record_of
 from stockllm.tui.core.store import open_store
 
@@ -30,7 +31,7 @@ def folder(home: Home) -> Path:
     """Where exports go, made if need be. StoreError where that cannot be done."""
     path = home.root / "exports"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
     except OSError as error:
         raise StoreError(
             f"The folder {path} for exports cannot be made ({error.strerror}): free the space it needs.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.data.errors import StockllmError
+from stockllm.data.private import opener
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
@@ -70,7 +71,7 @@ def start(home: Home, name: str, arguments: Sequence[str], command: Sequence[str
     try:
         home.ensure()
         log = home.logs / f"{name}-from-dashboard.log"
-        with log.open("wb") as file:
+        with open(log, "wb", opener=opener) as file:
             process = subprocess.Popen(
                 (*command, *arguments),
                 env=os.environ | {"STOCKLLM_HOME": str(home.root), "STOCKLLM_LANGUAGE": language},

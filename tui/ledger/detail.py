@@ -20,7 +20,9 @@ from stockllm.tui.look.text import Language, pad
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
+    from stockllm.data.standing import Reason
     from stockllm.data.stores.scores import Score
+    from stockllm.market.moments import Moment
 
 _TAIPEI = timezone(timedelta(hours=8))
 
@@ -54,6 +56,8 @@ class Said:
     made_at: datetime
     paths: int
     days: tuple[SaidDay, ...]
+    moment: Moment = "evening"
+    why_not: Reason | None = None
 
     @property
     def scored(self) -> tuple[Score, ...]:
@@ -73,10 +77,13 @@ class Said:
 
 def load_said(home: Home, id: int) -> Said:
     """The forecast ``id`` with its scores; StoreError where there is none."""
+    from stockllm.data.standing import settled
+
     with open_store(home) as store:
         forecast = store.ledger.get(id)
         scores = {score.day: score for score in store.scores.of(id)}
         known = {company.code: company for company in store.companies()}
+        why_not = settled(store.ledger.standings(forecast.code).get(id), scores.values())
     table = forecast.quantiles("close")[[1, 3, 5]] / 100
     return Said(
         id,
@@ -92,6 +99,8 @@ def load_said(home: Home, id: int) -> Said:
                 zip(forecast.dates, table.T.tolist(), strict=True), start=1
             )
         ),
+        forecast.moment,
+        why_not,
     )
 
 
@@ -124,7 +133,10 @@ class ForecastDetail(Widget):
                 t("detail.last", language, price=text.price(said.last)),
             ],
             [said.model, t("detail.paths", language, count=said.paths)],
-            [t("detail.made", language, at=f"{made:%Y-%m-%d %H:%M}")],
+            [
+                t("detail.made", language, at=f"{made:%Y-%m-%d %H:%M}"),
+                *([t(f"moment.{said.moment}", language)] if said.moment != "evening" else []),
+            ],
         ):
             yield [(text.join_fitting(parts, width, " · "), "$text-quiet")]
 
@@ -168,8 +180,6 @@ class ForecastDetail(Widget):
             yield [(t(key, language, ratio=f"{said.error:.2f}"), look)]
 
     def _notes(self, said: Said) -> Iterator[str]:
-        if any(not score.ahead for score in said.scored):
-            yield "detail.known"
-        if any(score.seen for score in said.scored):
-            yield "detail.seen"
+        if said.why_not is not None:
+            yield f"why_not.{said.why_not}"
         yield "detail.enter"

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from stockllm.market.companies import Company
 from stockllm.tui.core import export
 from stockllm.tui.core.store import open_store
+from stockllm.tui.look.strings import t
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.data.stores.scores import ScoredDay
+    from stockllm.data.standing import Reason
+    from stockllm.market.moments import Moment
 
 Verdict = Literal["open", "hit", "miss"]
 
@@ -30,8 +32,8 @@ class Entry:
 
     ``verdict`` is whether the close of the day it was due lay inside its 80% band; ``days`` of its
     ``horizon`` are scored, with ``crps`` and ``naive`` summed over them and ``inside`` of them inside
-    the band. ``actual`` is the log return of the due day. ``counts`` is False where the days were
-    known, or trained on, when it was made: such a forecast proves nothing.
+    the band. ``actual`` is the log return of the due day. ``why_not`` is why it does not
+    count, None where it does or may: see ``data.standing``.
     """
 
     id: int
@@ -48,7 +50,13 @@ class Entry:
     naive: float
     inside: int
     actual: float | None
-    counts: bool
+    moment: Moment = "evening"
+    why_not: Reason | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it proves something once its days have come."""
+        return self.why_not is None
 
     @property
     def name(self) -> str:
@@ -89,6 +97,8 @@ class Ledger:
 
 def load_ledger(home: Home) -> Ledger:
     """The whole ledger with its scores."""
+    from stockllm.data.standing import settled
+
     with open_store(home) as store:
         rows = store.ledger.list(limit=1_000_000)
         known = {company.code: company for company in store.companies()}
@@ -118,14 +128,11 @@ def load_ledger(home: Home) -> Ledger:
                 sum(each.score.naive_crps for each in scored),
                 sum(each.score.inside80 for each in scored),
                 None if last is None else last.actual,
-                _counts(scored),
+                row.moment,
+                settled(row.why_not, (each.score for each in scored)),
             )
         )
     return Ledger(tuple(entries))
-
-
-def _counts(scored: Sequence[ScoredDay]) -> bool:
-    return all(each.score.ahead and not each.score.seen for each in scored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,12 +209,21 @@ def _curves(
 
 
 def load_record(home: Home, code: str | None, model: str | None) -> tuple[str, str]:
-    """The record against the naive forecast in words, Chinese and English, as the ledger's command has it."""
-    from stockllm.forecaster.evaluation.scoring import record
+    """The record against the naive forecast in words, Chinese and English, as the ledger's command has it.
+
+    Where forecasts of several moments are scored, each moment's record follows.
+    """
+    from stockllm.forecaster.evaluation.scoring import record, records_by_moment
 
     with open_store(home) as store:
         found = record(store, code, model)
-    return found.sentence_zh, found.sentence_en
+        apart = records_by_moment(store, code, model)
+    zh, en = found.sentence_zh, found.sentence_en
+    if len(apart) > 1:
+        for moment, each in apart.items():
+            zh += f" {t(f'moment.{moment}', 'zh')}：{each.sentence_zh.removeprefix('紀錄：')}"
+            en += f" {t(f'moment.{moment}', 'en')}: {each.sentence_en.removeprefix('Record: ')}"
+    return zh, en
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +264,14 @@ def export_ledger(home: Home, entries: Sequence[Entry], now: datetime) -> Path:
     bands = load_bands(home, [entry.id for entry in entries])
     heading = (
         "id", "code", "as_of", "made_at", "due", "model", "adapter", "horizon", "low80", "median", "high80",
-        "came", "verdict", "days_scored", "crps", "naive_crps", "counts",
+        "came", "verdict", "days_scored", "crps", "naive_crps", "counts", "moment", "why_not",
     )  # fmt: skip
     rows = [
         (
             entry.id, entry.company.code, entry.as_of, entry.made_at.isoformat(), entry.due, entry.model,
             entry.adapter or "", entry.horizon, band.low, band.median, band.high,
             "" if (came := band.came(entry.actual)) is None else round(came, 2), entry.verdict, entry.days,
-            entry.crps, entry.naive, entry.counts,
+            entry.crps, entry.naive, entry.counts, entry.moment, entry.why_not or "",
         )
         for entry in entries
         for band in [bands[entry.id]]

@@ -309,6 +309,12 @@ class LedgerScreen(TabScreen):
         rows = Lines([str(entry.id) for entry in entries], lambda place: self._cells(entries[place]))
         self.query_one(Table).fill(columns, rows, t(key, language))
 
+    def _model(self, entry: Entry) -> str:
+        """The model, and the moment where it was not the evening."""
+        if entry.moment == "evening":
+            return entry.name
+        return f"{entry.name} · {t(f'moment.{entry.moment}', self.language)}"
+
     def _cells(self, entry: Entry) -> tuple[Cell, ...]:
         band = self.bands.get(entry.id)
         mark, look = _VERDICTS[entry.verdict]
@@ -320,7 +326,7 @@ class LedgerScreen(TabScreen):
             (entry.as_of.isoformat(), quiet),
             (entry.due.isoformat(), quiet),
             (f"{entry.company.code} {display(entry.company, self.language)}", quiet),
-            (entry.name, "quiet"),
+            (self._model(entry), "quiet"),
             ("…" if band is None else f"{text.level(band.low)}–{text.level(band.high)}", quiet),
             ("–" if came is None else text.price(round(came, 2)), look if came is not None else "quiet"),
             (f"{entry.days}/{entry.horizon}", "quiet"),

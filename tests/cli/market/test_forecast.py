@@ -16,6 +16,7 @@ from stockllm.data.records import BAND_LEVELS, Bar
 from stockllm.data.store import Store
 from stockllm.market.calendar import default_calendar
 from stockllm.market.companies import Company
+from stockllm.market.ticks import round_to_tick
 
 Run = Callable[..., Result]
 #: The naive baseline answers at once; what a model samples is tested with the sampler.
@@ -26,8 +27,10 @@ pytestmark = pytest.mark.usefixtures("simulated_home")
 def test_the_document(document: Callable[..., Any]) -> None:
     (made,) = document("forecast", "2330", *QUICK, "--horizon", 3, "--json")
     assert list(made) == [
-        "code", "name", "market", "as_of", "made_at", "model", "adapter", "prompt", "paths", "horizon",
-        "simulated", "parse_failures", "candles", "bands",
+        "id", "code", "name", "market", "as_of", "last_close", "made_at", "moment", "known_until", "model",
+        "model_hash", "adapter", "adapter_hash", "prompt", "seed", "paths", "horizon", "chance_of_rise",
+        "chance_of_gain_past_costs", "round_trip_cost", "volume_unit", "simulated", "parse_failures",
+        "candles", "bands",
     ]  # fmt: skip
     assert (made["code"], made["name"], made["market"]) == ("2330", "台積電", "TWSE")
     assert (made["model"], made["adapter"], made["prompt"]) == ("ewma", None, "compact")
@@ -79,6 +82,40 @@ def test_the_embedded_model_in_both_styles(document: Callable[..., Any]) -> None
 def test_all_41(document: Callable[..., Any]) -> None:
     made = document("forecast", "--all", *QUICK, "--horizon", 1, "--json")
     assert len({forecast["code"] for forecast in made}) == 41
+
+
+def test_a_document_says_what_made_it_and_what_it_comes_to(
+    document: Callable[..., Any], home_dir: Path
+) -> None:
+    (made,) = document("forecast", "2330", *QUICK, "--horizon", 2, "--json")
+    with Store.open(Home(home_dir)) as store:
+        frozen = store.ledger.get(made["id"])
+    assert made["last_close"] == frozen.last_close / 100
+    assert (made["seed"], made["moment"], made["known_until"]) == (3407, "evening", None)
+    assert (made["model_hash"], made["adapter_hash"]) == (frozen.model_hash, None)
+    closes = frozen.prices[:, -1, 3]
+    assert made["chance_of_rise"] == (closes > frozen.last_close).mean()
+    gain = (closes > frozen.last_close * (1 + made["round_trip_cost"])).mean()
+    assert made["chance_of_gain_past_costs"] == gain
+    assert made["volume_unit"] == "shares"
+    assert made["candles"][0]["volume"] == frozen.candles()[0].volume
+    for band in made["bands"].values():
+        for day in band:
+            cents = [round(value * 100) for name, value in day.items() if name != "date"]
+            assert cents == [round_to_tick(price) for price in cents]
+
+
+def test_the_text_of_one_holds_what_the_table_of_all_holds(run: Run, document: Callable[..., Any]) -> None:
+    (made,) = document("forecast", "2330", *QUICK, "--horizon", 2, "--json")
+    one = run("forecast", "2330", *QUICK, "--horizon", 2).stdout
+    assert f"chance of a rise {made['chance_of_rise']:.0%}" in one
+    assert f"number {made['id']} in the ledger, seed 3407" in one
+    assert "Forecast of the evening" in one
+    lots = f"{made['candles'][0]['volume'] / 1000:,.0f}"
+    assert lots in one.splitlines()[3].split()
+    many = run("forecast", "2330", "2454", *QUICK, "--horizon", 2).stdout
+    assert "P(>cost)" in many
+    assert many.splitlines()[3].split()[-1] == str(made["id"])
 
 
 def test_companies_by_any_name_each_once(document: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
+from stockllm.market.calendar import default_calendar
 
 HEADER = ",date,capacity,turnover,open,high,low,close,change,transaction"
 GOOD = (
@@ -169,3 +171,46 @@ def test_the_real_prices_are_all_accounted_for(document: Callable[..., Any], sha
     assert len(health["companies"]) == 41
     assert health["bars"] == kind["accepted"]
     assert health["quarantined"] == kind["quarantined"]
+
+
+@pytest.fixture
+def adjusted_file(tmp_path: Path) -> Path:
+    """Forty days off the tick grid, in a CSV."""
+    days = list(default_calendar().sessions(date(2026, 1, 5), date(2026, 3, 20)))[:40]
+    lines = [f"{day},100.123,101.456,99.321,{100.111 + i / 1000:.3f},1000" for i, day in enumerate(days)]
+    path = tmp_path / "2330.csv"
+    path.write_text("\n".join(["date,open,high,low,close,volume", *lines]), encoding="utf-8")
+    return path
+
+
+def test_adjusted_prices_and_why_in_both_languages(
+    run: Callable[..., Any],
+    document: Callable[..., Any],
+    adjusted_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = run("import", adjusted_file)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[1].split() == ["adjusted", "40", "40", "0", "0", "0", "0"]
+    assert "taken as adjusted prices because 100% of its prices lie off the tick grid" in result.stdout
+    assert "adjusted prices: 1, 2026-01-05" in run("health").stdout
+    assert document("health", "--json")["history"][0]["kind"] == "adjusted"
+    text = adjusted_file.read_text(encoding="utf-8").replace("101.456", "101.789")
+    adjusted_file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("STOCKLLM_LANGUAGE", "zh")
+    said = run("import", adjusted_file).stdout
+    assert "還原股價" in said
+    assert "40 筆與先前不同" in said
+    assert "視為還原股價，因為 100% 的價格不在升降單位上" in said
+    assert "還原股價：1 檔" in run("health").stdout
+
+
+def test_flags_say_what_prices_are(
+    document: Callable[..., Any], refused: Callable[..., str], adjusted_file: Path, home_dir: Path
+) -> None:
+    report = document("import", adjusted_file, "--traded", "--json")
+    assert [kind["kind"] for kind in report["kinds"]] == ["prices"]
+    report = document("import", adjusted_file, "--adjusted", "--json")
+    assert [kind["kind"] for kind in report["kinds"]] == ["adjusted"]
+    assert "--adjusted" in report["reports"][0]["notes"][0]
+    assert "--traded" in refused("import", adjusted_file, "--traded", "--adjusted", code=2)

@@ -31,11 +31,11 @@ def home(home_dir: Path, small_market: SimulatedMarket) -> Home:
         ):  # fmt: skip
             close = store.bars.bars(code)[origin].close
             ahead = store.calendar().next_sessions(days[origin], 2)
-            prices = np.full((9, 2, 4), close, dtype=np.int32)
-            prices += np.arange(9, dtype=np.int32)[:, None, None] * 100
+            prices = np.full((99, 2, 4), close, dtype=np.int32)
+            prices += np.arange(99, dtype=np.int32)[:, None, None] * 100
             store.ledger.freeze(
                 PathForecast(
-                    code, code, "TWSE", days[origin], close, ahead, prices, np.ones((9, 2), dtype=np.int64),
+                    code, code, "TWSE", days[origin], close, ahead, prices, np.ones((99, 2), dtype=np.int64),
                     datetime(2020, 1, 1, tzinfo=UTC), model, "hash", adapter, adapter and "hash", "compact",
                     1, True,
                 ),
@@ -49,7 +49,8 @@ def test_score_then_nothing_is_left(home: Home, document: Run) -> None:
     assert (first["forecasts"], first["days"]) == (4, 7)
     assert first["record"]["forecasts"] == 3
     again = document("ledger", "score", "--json")
-    assert (again["forecasts"], again["days"], again["waiting"]) == (0, 0, 1)
+    assert (first["waiting"], again["waiting"]) == (2, 2)
+    assert (again["forecasts"], again["days"]) == (0, 0)
     assert again["record"] == first["record"]
 
 

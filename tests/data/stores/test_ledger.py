@@ -20,6 +20,7 @@ from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
 from stockllm.data.store import Store
+from stockllm.market.moments import MOMENTS, TAIPEI
 
 DAY = date(2025, 3, 3)
 
@@ -72,6 +73,7 @@ def key_of(made: PathForecast, data_hash: str) -> dict[str, Any]:
         "prompt",
         "paths",
         "seed",
+        "moment",
     )
     return {name: getattr(made, name) for name in names} | {"data_hash": data_hash}
 
@@ -101,6 +103,8 @@ def forecasts(draw: st.DrawFn) -> PathForecast:
         seed=draw(st.integers(0, 2**63 - 1)),
         simulated=draw(st.booleans()),
         parse_failures=draw(st.integers(0, 99)),
+        moment=draw(st.sampled_from(MOMENTS)),
+        known_until=draw(st.none() | st.datetimes(timezones=st.sampled_from([UTC, TAIPEI]))),
     )
 
 
@@ -143,6 +147,8 @@ def test_an_equal_key_is_the_same_forecast(store: Store) -> None:
         {"adapter_hash": None},
         {"prompt": "reference"},
         {"seed": 1},
+        {"moment": "morning"},
+        {"moment": "open"},
     ],
 )
 def test_another_key_is_another_forecast(store: Store, change: dict[str, Any]) -> None:
@@ -174,7 +180,7 @@ def test_other_shapes_and_data_are_other_forecasts(store: Store) -> None:
         "INSERT OR REPLACE INTO forecasts SELECT * FROM forecasts",
         "REPLACE INTO forecasts SELECT id + 1, key, code, name, market, as_of, 1, dates, due, made_at, model,"
         " model_hash, adapter, adapter_hash, prompt, paths, horizon, seed, data_hash, simulated,"
-        " parse_failures, prices, volumes FROM forecasts",
+        " parse_failures, prices, volumes, moment, known_until, witnessed FROM forecasts",
     ],
 )
 def test_what_is_frozen_stays(store: Store, statement: str) -> None:
@@ -193,11 +199,12 @@ def test_what_is_frozen_stays(store: Store, statement: str) -> None:
         {"volumes": np.zeros((3, 3), np.int64)},
         {"dates": (DAY,)},
         {"made_at": datetime(2025, 3, 3)},
+        {"known_until": datetime(2025, 3, 3)},
         {"prices": np.zeros((0, 2, 4), np.int32), "volumes": np.zeros((0, 2), np.int64)},
     ],
 )
 def test_what_is_no_forecast_is_refused(store: Store, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"prices|made_at"):
+    with pytest.raises(ValueError, match=r"prices|made_at|known_until"):
         store.ledger.freeze(forecast(**wrong), "d")
     assert store.ledger.list() == []
 

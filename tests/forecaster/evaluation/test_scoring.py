@@ -17,9 +17,17 @@ from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics, scoring
-from stockllm.forecaster.evaluation.scoring import NAIVE_PATHS, NAIVE_SEED, model_cutoff, record, score_due
+from stockllm.forecaster.evaluation.scoring import (
+    NAIVE_PATHS,
+    NAIVE_SEED,
+    model_cutoff,
+    record,
+    records_by_moment,
+    score_due,
+)
 from stockllm.forecaster.sampling.baselines import ewma_walk
 from stockllm.forecaster.sampling.cutoffs import Cutoff
+from stockllm.market.moments import Moment
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 Walk = Callable[..., BarSeries]
@@ -54,10 +62,10 @@ def freeze(
 
 
 def around(series: BarSeries, origin: int, horizon: int, spread: float, seed: int = 0) -> Any:
-    """Nine paths about what came, so good a forecast as ``spread`` is small."""
+    """99 paths about what came, so good a forecast as ``spread`` is small."""
     rng = np.random.default_rng(seed + origin)
     came = series.close[origin + 1 : origin + 1 + horizon]
-    return came * np.exp(rng.normal(0, spread, (9, horizon)))
+    return came * np.exp(rng.normal(0, spread, (99, horizon)))
 
 
 def test_a_day_is_scored_when_its_bar_has_come_and_once(store: Store, walk: Walk) -> None:
@@ -65,9 +73,9 @@ def test_a_day_is_scored_when_its_bar_has_come_and_once(store: Store, walk: Walk
     store.bars.put(bars(series[:50]))
     closes = series.close[49] * np.exp(np.random.default_rng(1).normal(0, 0.03, (19, 5)))
     id = freeze(store, series, 49, closes)
-    assert score_due(store) == scoring.ScoreReport(0, 0, 0)
+    assert score_due(store) == scoring.ScoreReport(0, 0, 1)
     store.bars.put(bars(series[50:52]))
-    assert score_due(store) == scoring.ScoreReport(1, 2, 0)
+    assert score_due(store) == scoring.ScoreReport(1, 2, 1)
     assert score_due(store) == scoring.ScoreReport(0, 0, 1)
     store.bars.put(bars(series[52:]))
     assert score_due(store) == scoring.ScoreReport(1, 3, 0)
@@ -168,7 +176,7 @@ def many(store: Store, series: BarSeries, spread: float | None, count: int = 30,
             window = open_window(
                 series[: origin + 1], store.company("2330"), 20, series.dates[origin + 1 : origin + 3]
             )
-            closes = ewma_walk([window], paths=9, seed=77)[0].prices[:, :, 3] / 100
+            closes = ewma_walk([window], paths=99, seed=77)[0].prices[:, :, 3] / 100
         else:
             closes = around(series, origin, 2, spread)
         freeze(store, series, origin, closes, **more)
@@ -217,7 +225,7 @@ def test_none_is_claimed_where_there_is_none(filled: tuple[Store, BarSeries]) ->
 def test_worse_is_called_worse(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     for origin in range(30, 60):
-        freeze(store, series, origin, np.full((9, 2), series.close[origin] * 1.15))
+        freeze(store, series, origin, np.full((99, 2), series.close[origin] * 1.15))
     score_due(store)
     found = record(store)
     assert "worse than the naive forecast" in found.sentence_en
@@ -242,12 +250,13 @@ def test_forecasts_of_days_already_known_count_for_nothing(filled: tuple[Store, 
     found = record(store)
     assert (found.forecasts, found.uncounted, found.proves, found.edge) == (0, 30, False, False)
     assert found.ratio is not None
+    assert found.reasons == {"late": 30}
     assert "no demonstrated edge over the naive forecast in 30 forecasts" in found.sentence_en
-    assert "proves nothing" in found.sentence_en
+    assert "none counts, so it proves nothing (30 made after their first session opened)" in found.sentence_en
     many(store, series, None, 5, seed=2)
     mixed = record(store)
     assert (mixed.forecasts, mixed.uncounted, mixed.proves) == (5, 30, True)
-    assert "in 5 forecasts. 30 more of days already known are not counted." in mixed.sentence_en
+    assert "in 5 forecasts. 30 more are not counted: 30 made after" in mixed.sentence_en
     assert "30" in mixed.sentence_zh
 
 
@@ -259,7 +268,7 @@ def test_days_the_model_was_trained_on_count_for_nothing(
     many(store, series, 0.001)
     found = record(store)
     # Those whose first day is past the cut-off count: from the evening of day 40 on.
-    assert (found.forecasts, found.uncounted) == (20, 10)
+    assert (found.forecasts, found.uncounted, found.reasons) == (20, 10, {"trained": 10})
 
 
 def test_the_naive_forecast_is_not_held_against_itself(filled: tuple[Store, BarSeries]) -> None:
@@ -277,12 +286,76 @@ def test_the_naive_forecast_is_not_held_against_itself(filled: tuple[Store, BarS
 def test_scores_of_one_evening_are_one_observation(filled: tuple[Store, BarSeries]) -> None:
     store, series = filled
     for seed in range(40):
-        freeze(store, series, 30, around(series, 30, 2, 0.001, seed), seed=seed)
+        freeze(store, series, 30, around(series, 30, 2, 0.001, seed), seed=seed, model=f"llama-{seed}")
     score_due(store)
     found = record(store)
     assert found.forecasts == 40
     assert found.dm_p is None
     assert not found.edge
+
+
+def test_the_first_forecast_of_an_evening_counts_and_no_other(filled: tuple[Store, BarSeries]) -> None:
+    store, series = filled
+    few = around(series, 30, 2, 0.0001)[:9]
+    first = freeze(store, series, 30, few)
+    for seed in range(2, 6):
+        freeze(store, series, 30, around(series, 30, 2, 0.001, seed), seed=seed)
+    morning = freeze(store, series, 30, around(series, 30, 2, 0.001), moment="morning")
+    longer = freeze(store, series, 30, around(series, 30, 3, 0.001))
+    score_due(store)
+    counted = [id for id, reason in store.ledger.standings().items() if reason is None]
+    assert counted == [first + 1, morning, longer]
+    found = record(store)
+    assert (found.forecasts, found.uncounted, found.reasons) == (3, 4, {"paths": 1, "again": 3})
+    assert (
+        "4 more are not counted: 1 an experiment with fewer than 99 paths, "
+        "3 experiments after the first forecast of their evening." in found.sentence_en
+    )
+    apart = records_by_moment(store)
+    assert {moment: each.forecasts for moment, each in apart.items()} == {"evening": 2, "morning": 1}
+    assert apart["evening"].document()["moment"] == "evening"
+    assert apart["morning"].reasons == {}
+
+
+def test_what_waits_is_counted_whole(store: Store, walk: Walk) -> None:
+    series, other = walk(8, 60), replace(walk(9, 60), code="2317")
+    store.bars.put(bars(series[:50]) + bars(other[:45]))
+    for seed in range(54):  # all of the last evening: none of their days has come
+        freeze(store, series, 49, around(series, 49, 2, 0.02), seed=seed)
+    freeze(store, other, 43, around(other, 43, 1, 0.02))
+    freeze(store, other, 43, around(other, 43, 3, 0.02))
+    assert score_due(store) == scoring.ScoreReport(2, 2, 55)
+    store.bars.put(bars(series[51:]))  # no trade on day 50, which nobody waits for then
+    assert score_due(store) == scoring.ScoreReport(54, 54, 1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "made", "counts"),
+    [
+        ("evening", "2026-03-31T19:00+08:00", True),
+        ("evening", "2026-04-01T08:59:59+08:00", True),
+        ("evening", "2026-04-01T09:00+08:00", False),
+        ("evening", "2026-04-01T01:00+00:00", False),
+        ("morning", "2026-04-01T08:59:59+08:00", True),
+        ("morning", "2026-04-01T09:00+08:00", False),
+        ("open", "2026-04-01T09:00:59+08:00", True),
+        ("open", "2026-04-01T09:01+08:00", False),
+        ("evening", "2026-04-02T19:00+08:00", False),
+    ],
+)
+def test_a_forecast_made_after_its_session_opened_does_not_count(
+    store: Store, walk: Walk, moment: Moment, made: str, counts: bool
+) -> None:
+    series = walk(10, 40)
+    days = (date(2026, 3, 31), date(2026, 4, 1))
+    series = replace(series, dates=(*series.dates[:-2], *days))
+    store.bars.put(bars(series[:-1]))
+    freeze(store, series, 38, around(series, 38, 1, 0.01), datetime.fromisoformat(made), moment=moment)
+    store.bars.put(bars(series[-1:]))  # its bar reaches the store later, which proves nothing
+    score_due(store)
+    assert [each.score.ahead for each in store.scores.list()] == [True]
+    found = record(store)
+    assert (found.forecasts, dict(found.reasons)) == ((1, {}) if counts else (0, {"late": 1}))
 
 
 def test_progress_is_told(filled: tuple[Store, BarSeries]) -> None:

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
+from stockllm.data.standing import Reason
 from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score
 from stockllm.forecaster.evaluation.scoring import score_due
@@ -114,18 +115,29 @@ async def test_a_narrow_window_leaves_the_room_to_the_table(
         assert detail.said is not None
 
 
-def test_days_that_prove_nothing_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("late", "開盤之後才做"),
+        ("clock", "電腦時鐘"),
+        ("paths", "少於 99 條"),
+        ("again", "同一天晚上已有先做的預測"),
+        ("known", "預測產生時已有結果"),
+        ("trained", "模型學過這些日子"),
+    ],
+)
+def test_days_that_prove_nothing_say_why(monkeypatch: pytest.MonkeyPatch, reason: Reason, words: str) -> None:
     score = Score(1, 1, date(2026, 3, 31), 0.02, 0.01, True, False, True, 0.0, 0.01, None, False, True)
     days = (SaidDay(date(2026, 3, 31), 99.0, 100.0, 101.0, score),)
     made = datetime(2026, 4, 1, tzinfo=UTC)
     detail = ForecastDetail()
     detail.set_reactive(
         ForecastDetail.said,
-        Said(1, Company.bare("2330"), "llama", date(2026, 3, 30), 100.0, made, 99, days),
+        Said(1, Company.bare("2330"), "llama", date(2026, 3, 30), 100.0, made, 99, days, "morning", reason),
     )
     monkeypatch.setattr(ForecastDetail, "size", type("Size", (), {"width": 56, "height": 30}))
     told = detail.render().plain
-    assert "預測產生時已有結果" in told
-    assert "模型學過這些日子" in told
+    assert words in told
+    assert "早晨" in told
     assert "誤差是單純預測的 2.00 倍，沒有較好" in told
     assert "✗" in told

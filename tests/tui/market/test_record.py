@@ -55,10 +55,11 @@ async def test_the_record_stands_beside_the_forecast_and_grows_with_it(
         await settle(pilot)
         assert last_line(app) == none
         with Store.open(home) as store:
-            score(store, replace(forecast, model="ewma", adapter=None, adapter_hash=None), "naive")
+            naive = replace(forecast, code="2317", model="ewma", adapter=None, adapter_hash=None)
+            score(store, naive, "naive")
             # One of another company counts: the record is the model's, not the stock's.
             score(store, replace(forecast, code="2317"), "other")
-            score(store, forecast, "one")
+            score(store, forecast, "data")  # the one that the store has already
             said = record(store, model="llama+taiwan-41")
         await pilot.press("r")
         await settle(pilot)

@@ -39,11 +39,30 @@ WORDS: dict[str, tuple[str, str]] = {
         "誤差是單純預測的 {ratio} 倍，沒有較好",
         "{ratio} times the naive forecast's error: no better",
     ),
-    "detail.known": (
+    "moment.evening": ("晚間", "evening"),
+    "moment.morning": ("早晨", "morning"),
+    "moment.open": ("開盤", "open"),
+    "why_not.late": (
+        "※ 在第一個交易日開盤之後才做，不列入紀錄。",
+        "* Made after its first session opened: it does not count.",
+    ),
+    "why_not.clock": (
+        "※ 做的時候電腦時鐘早於資料庫已見過的時間，不列入紀錄。",
+        "* Made by a clock that was behind what the store had seen: it does not count.",
+    ),
+    "why_not.paths": (
+        "※ 路徑少於 99 條的試驗，不列入紀錄。",
+        "* An experiment with fewer than 99 paths: it does not count.",
+    ),
+    "why_not.again": (
+        "※ 同一天晚上已有先做的預測，這是試驗，不列入紀錄。",
+        "* An experiment after the first forecast of its evening: it does not count.",
+    ),
+    "why_not.known": (
         "※ 預測產生時已有結果，不能證明什麼。",
         "* Made when the outcome was known: it proves nothing.",
     ),
-    "detail.seen": (
+    "why_not.trained": (
         "※ 模型學過這些日子，不能證明什麼。",
         "* The model was trained on these days: it proves nothing.",
     ),
@@ -54,7 +73,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "CRPS over the naive forecast's (below 1 is better)",
     ),
     "curve.none": ("還沒有評分過的預測。", "No forecast has been scored yet."),
-    "curve.uncounted": ("※ 含已知結果者", "* of days already known"),
+    "curve.uncounted": ("※ 都不列入紀錄", "* none of which counts"),
     "key.filter_ledger": ("篩選", "Filter"),
     "key.model": ("模型", "Model"),
     "key.adapter": ("轉接器", "Adapter"),
@@ -76,8 +95,8 @@ WORDS: dict[str, tuple[str, str]] = {
         " over the naive forecast's: below 1 is better. Enter compares it on the chart.",
     ),
     "help.counts": (
-        "灰色的預測是在結果已知之後才做的，或模型學過那些日子，不能證明什麼。",
-        "Greyed forecasts were made of days already known, or trained on: they prove nothing.",
+        "灰色的預測不列入紀錄：開盤後才做、同一晚的試驗，或模型學過那些日子。",
+        "Greyed forecasts do not count: made after the open, experiments of an evening, or days trained on.",
     ),
     "toast.scoring": ("評分中…", "scoring…"),
     "toast.scored": ("評分了 {days} 天", "{days} days scored"),
