@@ -145,7 +145,8 @@ def forecast(
             *_moment_warnings(by, window, night, asked, ref),
             *told(frozen.parse_failures, paths),
         )
-        until = min(_until(window, moment), seen)
+        # One that was frozen before knows no more than then.
+        until = min(_until(window, moment), seen if simulated else frozen.made_at)
         entries.append(LedgerEntry(number, frozen, warnings, moment, until, _knows(by, ref, night, moment)))
     return entries
 

@@ -59,12 +59,11 @@ class Night:
         return new_york_close(self.new_york) <= self.until
 
     def known(self) -> tuple[str, ...]:
-        """The sources that spoke on the night before the session."""
+        """The sources that spoke on the night before the session; New York counts whole or not at all."""
         stopped = self.stopped()
         found = (_NIGHT,) if self.last[_NIGHT] == self.session else ()
-        if not self.closed:
-            return found
-        return (*found, *(name for name in _SYMBOLS if self.last[name] is not None and name not in stopped))
+        whole = all(self.last[name] is not None and name not in stopped for name in _SYMBOLS)
+        return (*found, *_SYMBOLS) if self.closed and whole else found
 
     def stopped(self) -> dict[str, date]:
         """The sources that once spoke and lack nights that are over by ``until``, each with its last day.
@@ -131,7 +130,7 @@ def slope_warnings(outlook: Outlook, window: Window, night: Night) -> Iterator[S
     column = outlook.panel.column(window.code)
     row = int(np.searchsorted(outlook.world.days, night.session.toordinal()))
     answers = outlook.answers
-    found = [each[row, column] for each in (answers.night, answers.new_york, answers.both)]
+    found = [each[: row + 1, column] for each in (answers.night, answers.new_york, answers.both)]
     if not np.isfinite(found).any():
         yield Sentence(
             f"The store has too few nights to know how a stock answers them ({len(outlook.panel.days)} days; "

@@ -415,13 +415,16 @@ def test_a_store_without_a_world(at: Callable[..., LedgerEntry], moving: Simulat
 
 
 def test_sources_that_have_stopped(at: Callable[..., LedgerEntry], moving: SimulatedMarket) -> None:
-    part = at("morning", MORNING, cut(moving, {"SOX": 8, "night": 3}))
-    assert (part.moment, part.knows) == ("morning", ("prices", "SPX", "TSM"))
-    (said,) = part.warnings
-    assert said.startswith(
-        "The world has stopped before 2026-04-01: TX night on 2026-03-27, SOX on 2026-03-19; the forecast "
-        "continues with what is known"
+    part = at("morning", MORNING, cut(moving, {"SOX": 8}))
+    assert (part.moment, part.knows) == ("morning", ("prices", "TX night"))
+    assert part.warnings == (
+        "The world has stopped before 2026-04-01: SOX on 2026-03-19; the forecast continues with what is known, "
+        "bring newer days in with 'stockllm import PATH'.",
     )
+    early = at("morning", MORNING, cut(moving, {"night": 3}))
+    assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
+    (said,) = early.warnings
+    assert said.startswith("The world has stopped before 2026-04-01: TX night on 2026-03-27; the forecast")
     gone = dict.fromkeys(("SOX", "SPX", "TSM", "night"), 20)
     for asked in ("evening", "morning"):
         entry = at(asked, MORNING, cut(moving, gone))
@@ -482,8 +485,8 @@ def test_the_open_is_on_its_tick_and_near_the_close(at: Callable[..., LedgerEntr
     [
         # The 4th of July is a holiday of all New York.
         ({"SOX": 3, "SPX": 3, "TSM": 3}, set(), {"SOX", "SPX", "TSM"}),
-        ({"SOX": 3, "SPX": 4, "TSM": 4}, {"SOX"}, {"SPX", "TSM"}),
-        ({"SOX": 2, "SPX": 3, "TSM": 3}, {"SOX"}, {"SPX", "TSM"}),
+        ({"SOX": 3, "SPX": 4, "TSM": 4}, {"SOX"}, set()),
+        ({"SOX": 2, "SPX": 3, "TSM": 3}, {"SOX"}, set()),
         ({"SOX": 2, "SPX": 2, "TSM": None}, {"SOX", "SPX"}, set()),
         ({"SOX": None, "SPX": None, "TSM": None}, set(), set()),
     ],
