@@ -123,7 +123,7 @@ def night_warnings(night: Night, asked: Moment) -> Iterator[Sentence]:
 
 def slope_warnings(outlook: Outlook, window: Window, night: Night) -> Iterator[Sentence]:
     """Of a stock whose own answer to the night is not known: what stands in for it."""
-    name = f"{window.code} {window.name}".strip()
+    name = window.code if window.name in ("", window.code) else f"{window.code} {window.name}"
     known = night.known()
     if not known or window.code not in outlook.panel.codes:
         return

@@ -418,8 +418,8 @@ def test_sources_that_have_stopped(at: Callable[..., LedgerEntry], moving: Simul
     part = at("morning", MORNING, cut(moving, {"SOX": 8}))
     assert (part.moment, part.knows) == ("morning", ("prices", "TX night"))
     assert part.warnings == (
-        "The world has stopped before 2026-04-01: SOX on 2026-03-19; the forecast continues with what is known, "
-        "bring newer days in with 'stockllm import PATH'.",
+        "The world has stopped before 2026-04-01: SOX on 2026-03-19; the forecast continues with what is "
+        "known, bring newer days in with 'stockllm import PATH'.",
     )
     early = at("morning", MORNING, cut(moving, {"night": 3}))
     assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
