@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockllm.collectors.simulated_draws import STEPS, TRAITS, Draws
+from stockllm.collectors.simulated_world import SimulatedWorld, flows, futures, new_york, put
 from stockllm.data.errors import StoreError, UsageError
 from stockllm.data.records import Article, Bar
 from stockllm.market.calendar import RULE_YEARS, TradingCalendar, default_calendar
@@ -41,11 +42,12 @@ _TAIPEI = timezone(timedelta(hours=8))
 
 @dataclass(frozen=True)
 class SimulatedMarket:
-    """What was generated: the sessions, all bars by code and date, and the news by code."""
+    """What was generated: the sessions, all bars by code and date, the news by code, and the world."""
 
     sessions: tuple[date, ...]
     bars: tuple[Bar, ...]
     articles: dict[str, tuple[Article, ...]]
+    world: SimulatedWorld | None = None
 
 
 def simulate(
@@ -56,20 +58,25 @@ def simulate(
     companies: Sequence[Company] = COMPANIES,
     calendar: TradingCalendar | None = None,
 ) -> SimulatedMarket:
-    """Generate ``sessions`` trading days that end on the last session up to ``end``.
+    """Generate ``sessions`` trading days that end on the last session up to ``end``, and their world.
 
-    The same arguments give the same market (with one release of numpy). UsageError where the days
-    asked for reach outside the years whose holidays are known, or a number is out of range.
+    The world goes one night further, to the morning of the session after. The same arguments give the
+    same market (with one release of numpy). UsageError where the days asked for reach outside the years
+    whose holidays are known, or a number is out of range.
     """
     import numpy as np
 
-    days = _last_sessions(end, sessions, calendar or default_calendar())
+    calendar = calendar or default_calendar()
+    days = _last_sessions(end, sessions, calendar)
     if seed < 0:
         raise UsageError(
             f"A seed of {seed} cannot be used: give 0 or a larger number.",
             zh=f"種子 {seed} 不能使用：請給 0 或更大的整數。",
         )
-    drawn = Draws.draw(np.random.default_rng(seed), days, companies)
+    rng = np.random.default_rng(seed)
+    (after,) = calendar.next_sessions(days[-1], 1)
+    *_, before = calendar.sessions(days[0] - timedelta(days=30), days[0] - timedelta(days=1))
+    drawn = Draws.draw(rng, days, companies, before, after)
     columns = _trade(drawn, days, companies)
     bars: list[Bar] = []
     articles: dict[str, tuple[Article, ...]] = {}
@@ -77,7 +84,13 @@ def simulate(
         own = _bars_of(company, days, columns, k)
         bars += own
         articles[company.code] = _news_of(company, own)
-    return SimulatedMarket(days, tuple(bars), articles)
+    nights = drawn.nights
+    world = SimulatedWorld(
+        new_york(rng, nights),
+        futures(rng, nights, (*days, after), drawn.shock.mean(axis=1), drawn.slope.mean(axis=0)),
+        flows(days, [c.code for c in companies], drawn.buying, columns.volume),
+    )
+    return SimulatedMarket(days, tuple(bars), articles, world)
 
 
 def write(market: SimulatedMarket, home: Home) -> None:
@@ -98,6 +111,8 @@ def write(market: SimulatedMarket, home: Home) -> None:
                 store.bars.put(market.bars)
                 for code, articles in market.articles.items():
                     store.news.put(articles, code)
+                if market.world is not None:
+                    put(store, market.world)
             # A journal left beside the old file would be replayed into the new one.
             for leftover in home.root.glob(f"{home.store.name}-*"):
                 leftover.unlink()
@@ -179,7 +194,9 @@ def _trade(drawn: Draws, days: tuple[date, ...], companies: Sequence[Company]) -
         # A weak pull to the starting level keeps long runs plausible (half-life about two years).
         drift = 0.0002 - 0.5 * scale**2 + 0.0014 * (anchor - np.log(reference))
         demand = drift + drawn.shock[row] + drawn.jump[row] + carry
-        opening = 0.35 * drawn.shock[row] + 0.9 * drawn.jump[row] + carry + 0.3 * scale * drawn.gap[row]
+        # New York's word is in the open; of the day's own shock a quarter.
+        world, rest = drawn.world[row], drawn.shock[row] - drawn.world[row]
+        opening = 0.9 * world + 0.25 * rest + 0.9 * drawn.jump[row] + carry + 0.3 * scale * drawn.gap[row]
         share = np.linspace(0, 1, STEPS + 1)
         path = opening[:, None] + (demand - opening)[:, None] * share
         path += 0.75 * scale[:, None] * drawn.wander[row]

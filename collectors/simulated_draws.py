@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from stockllm.collectors.simulated_chance import clustered, storms
+from stockllm.collectors.simulated_world import Nights
 from stockllm.market.companies import Company
 
 if TYPE_CHECKING:
@@ -22,14 +24,18 @@ if TYPE_CHECKING:
 
 #: Five-minute steps of the session from 09:00 to 13:30.
 STEPS = 54
-#: GARCH(1,1) weights of yesterday's squared shock and of yesterday's variance.
-_ALPHA, _BETA = 0.12, 0.85
-#: Degrees of freedom of the daily shocks: fat tails, finite kurtosis.
-_FREEDOM = 5
-#: Days the volatilities run before the first session, so that no run starts calm.
-_WARM_UP = 120
 #: How many of the least liquid companies have days without a trade, and how often.
 _ILLIQUID, _IDLE_RATE = 5, 0.012
+#: What a day of strong buying by foreign investors adds to the next day, in its own deviations.
+_PUSH = 0.06
+#: How much of New York's word an industry answers: of what all stocks do, of what semiconductors do besides.
+_ANSWERS: Mapping[str, tuple[float, float]] = {
+    "半導體業": (1.0, 1.0),
+    "電子零組件業": (1.0, 0.5),
+    "生技醫療業": (0.5, 0.0),
+    "運動休閒": (0.6, 0.0),
+}
+_OTHERS = (1.0, 0.3)
 
 # code: starting price in TWD, shares a day in thousands, own volatility in % a day, beta, yield in %
 TRAITS: Mapping[str, tuple[float, float, float, float, float]] = {
@@ -81,7 +87,8 @@ TRAITS: Mapping[str, tuple[float, float, float, float, float]] = {
 class Draws:
     """All that chance decides before anyone trades; arrays have shape (sessions, companies)."""
 
-    shock: Floats  # log return of market, sector and company, before jumps
+    shock: Floats  # log return of world, market, sector and company, before jumps
+    world: Floats  # the part of ``shock`` that answers New York: it arrives overnight
     jump: Floats  # log return of news that arrives overnight
     scale: Floats  # standard deviation of ``shock`` on that day, known the evening before
     gap: Floats  # standard normal: noise of the opening price
@@ -90,9 +97,20 @@ class Draws:
     idle: NDArray[np.bool_]  # nobody traded
     cash: Floats  # dividend as a part of the price, on ex-dates
     rights: Floats  # new shares for each old one, on ex-dates
+    buying: Floats  # (sessions, companies, 3): net buying of foreign investors, trusts, dealers over volume
+    nights: Nights  # New York, with the night after the last session
+    slope: Floats  # (companies, 2): what each stock makes of New York's two factors
 
     @classmethod
-    def draw(cls, rng: Generator, days: tuple[date, ...], companies: Sequence[Company]) -> Draws:
+    def draw(
+        cls,
+        rng: Generator,
+        days: tuple[date, ...],
+        companies: Sequence[Company],
+        before: date,
+        after: date,
+    ) -> Draws:
+        """Draw ``days``; ``before`` is the session before the first, ``after`` the one after the last."""
         import numpy as np
 
         count, width = len(days), len(companies)
@@ -101,9 +119,14 @@ class Draws:
         industries = sorted({c.industry for c in companies})
         sector = np.array([industries.index(c.industry) for c in companies])
 
-        storm = _storms(rng, count)
-        factors, level = _clustered(rng, count, 1 + len(industries) + width)
-        market = 0.009 * (1 + 1.1 * storm)
+        storm = storms(rng, count + 1)
+        nights = Nights.draw(rng, before, (*days, after), storm)
+        storm = storm[:-1]
+        answers = np.array([_ANSWERS.get(c.industry, _OTHERS) for c in companies])
+        slope = answers * np.stack([beta, np.ones(width)], axis=1)
+        world = nights.word[:-1] @ slope.T
+        factors, level = clustered(rng, count, 1 + len(industries) + width)
+        market = 0.0059 * (1 + 1.1 * storm)
         branch = 0.006 * (1 + 0.6 * storm)
         single = own * (1 + 0.35 * storm)[:, None]
         deviation = np.concatenate(
@@ -111,9 +134,14 @@ class Draws:
         )
         moves, level = factors * deviation, level * deviation
         theirs = 1 + sector
-        shock = moves[:, :1] * beta + moves[:, theirs] + moves[:, 1 + len(industries) :]
+        alone = level[:, 1 + len(industries) :]
+        buying, push = _institutions(rng, moves[:, 1 + len(industries) :], alone)
+        shock = world + moves[:, :1] * beta + moves[:, theirs] + moves[:, 1 + len(industries) :] + push
         scale = np.sqrt(
-            (level[:, :1] * beta) ** 2 + level[:, theirs] ** 2 + level[:, 1 + len(industries) :] ** 2
+            nights.level[:-1] ** 2 @ (slope**2).T
+            + (level[:, :1] * beta) ** 2
+            + level[:, theirs] ** 2
+            + alone**2
         )
         jump = _jumps(rng, (count, width))
         attention = _persistent(rng, count, width) + 3.0 * np.abs(jump)
@@ -122,6 +150,7 @@ class Draws:
         cash, rights = _dividends(rng, days, companies, traits[:, 4] / 100)
         return cls(
             shock=shock,
+            world=world,
             jump=jump,
             scale=scale,
             gap=rng.standard_normal((count, width)),
@@ -130,33 +159,10 @@ class Draws:
             idle=idle,
             cash=cash,
             rights=rights,
+            buying=buying,
+            nights=nights,
+            slope=slope,
         )
-
-
-def _storms(rng: Generator, count: int) -> Floats:
-    """A two-state Markov chain: 0 on calm days, 1 in storms of about a month, 4 months apart."""
-    import numpy as np
-
-    chance = rng.random(count + _WARM_UP)
-    state, states = 0, []
-    for draw in chance:
-        state = int(draw < 0.012) if state == 0 else int(draw >= 0.045)
-        states.append(state)
-    return np.array(states[_WARM_UP:], dtype=np.float64)
-
-
-def _clustered(rng: Generator, count: int, width: int) -> tuple[Floats, Floats]:
-    """Unit-variance GARCH(1,1) processes with Student-t shocks, and their standard deviations."""
-    import numpy as np
-
-    draws = rng.standard_t(_FREEDOM, (count + _WARM_UP, width)) * np.sqrt((_FREEDOM - 2) / _FREEDOM)
-    deviations = np.empty_like(draws)
-    variance = np.ones(width)
-    for row, draw in enumerate(draws):
-        deviations[row] = np.sqrt(variance)
-        # Bounded: one wild draw must not make a month of limit days.
-        variance = np.minimum(1 - _ALPHA - _BETA + (_ALPHA * draw**2 + _BETA) * variance, 9.0)
-    return (draws * deviations)[_WARM_UP:], deviations[_WARM_UP:]
 
 
 def _jumps(rng: Generator, shape: tuple[int, int]) -> Floats:
@@ -180,6 +186,28 @@ def _persistent(rng: Generator, count: int, width: int) -> Floats:
         now = 0.85 * now + draw
         interest[row] = now
     return interest
+
+
+def _institutions(rng: Generator, own: Floats, level: Floats) -> tuple[Floats, Floats]:
+    """Net buying over the day's volume, and what it adds to the next day's log return.
+
+    Foreign investors buy what rises and go on for days; trusts too, more slowly; dealers by chance.
+    """
+    import numpy as np
+
+    count, width = own.shape
+    noise = rng.standard_normal((count, width, 3))
+    states = np.zeros((count, width, 3))
+    push = np.zeros_like(own)
+    foreign, trust = np.zeros(width), np.zeros(width)
+    for row in range(count):
+        push[row] = _PUSH * level[row] * foreign
+        risen = np.clip((own[row] + push[row]) / level[row], -4, 4)
+        foreign = 0.85 * foreign + 0.5 * (0.4 * risen + 0.9 * noise[row, :, 0])
+        trust = 0.95 * trust + 0.3 * (0.3 * risen + 0.95 * noise[row, :, 1])
+        states[row] = np.stack([foreign, trust, noise[row, :, 2]], axis=1)
+    buying: Floats = np.clip(states, -4, 4) * np.array([0.08, 0.03, 0.02])
+    return buying, push
 
 
 def _bridges(rng: Generator, count: int, width: int) -> Floats:

@@ -27,6 +27,7 @@ from stockllm.forecaster.encoding.limits import (
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
+from stockllm.forecaster.outlook.knowledge import Night, night_warnings, slope_warnings, unread_warning
 from stockllm.forecaster.outlook.moments import known_until, knows_night, outlook_of
 from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.outlook.panel import MEMORY
@@ -36,6 +37,7 @@ from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import LlamaSampler, Sampler, sampler_for
 from stockllm.market.companies import Company
 from stockllm.market.moments import Moment, at_taipei
+from stockllm.market.ticks import round_to_tick
 
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
 STALE_AFTER = timedelta(days=14)
@@ -43,15 +45,19 @@ STALE_AFTER = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A forecast as it stands in the ledger, and what a user should know about it."""
+    """A forecast as it stands in the ledger, and what a user should know about it.
+
+    ``knows`` says what its model read: prices, flows, sources of the night before its session, the open.
+    """
 
     id: int
     forecast: PathForecast
     warnings: tuple[Sentence, ...] = ()
+    knows: tuple[str, ...] = ("prices",)
 
     def document(self) -> dict[str, Any]:
-        """The forecast document with its id in the ledger."""
-        return {"id": self.id} | self.forecast.document()
+        """The forecast document with its id in the ledger and what was known when it was made."""
+        return {"id": self.id} | self.forecast.document() | {"knows": list(self.knows)}
 
 
 def forecast(
@@ -79,9 +85,11 @@ def forecast(
     forecast is made or none is written.
 
     :param moment: when it is made, which decides what it may know; by the clock and the store where None.
+        A morning whose night is not in the store is forecast as an evening, and a warning says why.
     :param opens: at the open, each company's first price of the session in hundredths of a TWD.
-    :param now: the clock.
-    :raises UsageError: horizon, paths or seed out of range, or an open that is not given.
+    :param now: the clock. Where it is None, a simulated market's world is known up to the moment asked
+        for, whatever the real clock says.
+    :raises UsageError: horizon, paths or seed out of range, or an open that is not given or not possible.
     :raises NotEnoughHistory: a company with fewer days than the look-back needs.
     :raises ModelUnavailable: the model cannot be had.
     """
@@ -97,8 +105,13 @@ def forecast(
         windows.append(_window(store.company(code), series, prompt, dates, as_of))
     if moment is None:
         moment = "evening" if as_of is not None else moment_now(store, windows, at)
+    asked = moment
+    seen = _far_enough(windows, asked, at) if simulated and now is None else at
+    nights = _nights(store, windows, asked, seen)
+    if moment == "morning" and not any(nights[w.origin].known() for w in windows if w.future_dates):
+        moment = "evening"
     windows = _opened(windows, opens or {}) if moment == "open" else windows
-    samplers = _samplers(store, ref, windows, prompt, moment, at)
+    samplers = _samplers(store, ref, windows, prompt, moment, seen)
     known = {
         i: _find(store, w, ref, samplers[w.origin], prompt, paths, seed, moment)
         for i, w in enumerate(windows)
@@ -110,7 +123,7 @@ def forecast(
     with store.transaction():
         for i, drawn in zip(missing, sampled, strict=True):
             by = samplers[windows[i].origin]
-            limit = _limit(windows[i], moment, at)
+            limit = min(_until(windows[i], moment), seen)
             made = path_forecast(
                 windows[i], drawn, ref, by, prompt, seed, simulated, made_at, moment=moment, known_until=limit
             )
@@ -121,20 +134,21 @@ def forecast(
                     store.ledger.show(windows[i].code, number)
     read_until = cutoff(ref, simulated=simulated).day
     evening = as_of or today or datetime.now(ZoneInfo("Asia/Taipei")).date()
-    return [
-        LedgerEntry(
-            number,
-            frozen := store.ledger.get(number),
-            (
-                *_adapter_warnings(samplers[windows[i].origin], prompt, simulated),
-                *_hindsight_warnings(windows[i], read_until),
-                *_age_warnings(windows[i], evening),
-                *told(frozen.parse_failures, paths),
-            ),
+    entries = []
+    for i, number in known.items():
+        assert number is not None
+        window, by = windows[i], samplers[windows[i].origin]
+        frozen = store.ledger.get(number)
+        night = nights[window.origin]
+        warnings = (
+            *_adapter_warnings(by, prompt, simulated),
+            *_hindsight_warnings(window, read_until),
+            *_age_warnings(window, evening),
+            *_moment_warnings(by, window, night, asked, ref),
+            *told(frozen.parse_failures, paths),
         )
-        for i, number in known.items()
-        if number is not None
-    ]
+        entries.append(LedgerEntry(number, frozen, warnings, _knows(by, ref, night, moment)))
+    return entries
 
 
 def forecastable(
@@ -193,11 +207,43 @@ def moment_now(store: Store, windows: Sequence[Window], clock: datetime) -> Mome
     return "morning" if knows_night(store, session, clock) else "evening"
 
 
+def _until(window: Window, moment: Moment) -> datetime:
+    """The last moment that the forecast of a window may know of."""
+    return known_until(
+        moment, window.origin, window.future_dates[0] if window.future_dates else window.origin
+    )
+
+
+def _far_enough(windows: Sequence[Window], moment: Moment, clock: datetime) -> datetime:
+    """The clock, moved on to where every window's moment is reached."""
+    return max(clock, *(_until(window, moment) for window in windows)) if windows else clock
+
+
+def _nights(store: Store, windows: Sequence[Window], moment: Moment, seen: datetime) -> dict[date, Night]:
+    """What is known of the night before each origin's session; of an evening, before the origin itself."""
+    found: dict[date, Night] = {}
+    for window in windows:
+        if window.origin not in found:
+            later = moment != "evening" and bool(window.future_dates)
+            session = window.future_dates[0] if later else window.origin
+            found[window.origin] = Night.of(store, session, min(_until(window, moment), seen))
+    return found
+
+
 def _opened(windows: Sequence[Window], opens: Mapping[str, int]) -> list[Window]:
     """The windows with their session's open.
 
-    :raises UsageError: one that is not given.
+    :raises UsageError: one that is not given, or that is no price the session could open at.
     """
+    for window in windows:
+        price, close = opens.get(window.code), float(window.history.close[-1]) * 100
+        if price is not None and not (close / 2 < price < close * 2 and round_to_tick(price) == price):
+            raise UsageError(
+                f"{window.code} cannot open at {price / 100:g}: it closed at {close / 100:g} on "
+                f"{window.origin}; give a price on its tick, near that.",
+                zh=f"{window.code} 不可能以 {price / 100:g} 開盤：{window.origin} 收盤 {close / 100:g}；"
+                "請給接近它且合於升降單位的價格。",
+            )
     missing = [window.code for window in windows if window.code not in opens]
     if missing:
         raise UsageError(
@@ -259,13 +305,6 @@ def _find(
         data_hash=_read_hash(window, sampler),
         moment=moment,
     )
-
-
-def _limit(window: Window, moment: Moment, at: datetime) -> datetime:
-    """Until when a forecast knows: its moment's limit, or the clock where that is earlier."""
-    if not window.future_dates:
-        return at
-    return min(known_until(moment, window.origin, window.future_dates[0]), at)
 
 
 def _read_hash(window: Window, sampler: Sampler) -> str:
@@ -362,6 +401,40 @@ def _age_warnings(window: Window, evening: date) -> Iterator[Sentence]:
             zh=f"{window.code} {window.name} 的資料到 {window.origin} 為止，比 {evening} 早 {age.days} 天："
             "預測從那天開始。",
         )
+
+
+def _moment_warnings(
+    sampler: Sampler, window: Window, night: Night, asked: Moment, ref: ModelRef
+) -> Iterator[Sentence]:
+    outlook = _outlook(sampler)
+    if outlook is None and asked == "evening":
+        return
+    if outlook is None and not _reads_open(sampler, asked) and night.known():
+        yield from unread_warning(ref.name, asked)
+        return
+    yield from night_warnings(night, asked)
+    if outlook is not None and asked != "evening":
+        yield from slope_warnings(outlook, window, night)
+
+
+def _outlook(sampler: Sampler) -> Outlook | None:
+    """What a sampler reads beside the candles; None where it reads nothing."""
+    return getattr(sampler, "outlook", None)
+
+
+def _reads_open(sampler: Sampler, moment: Moment) -> bool:
+    return moment == "open" and isinstance(sampler, LlamaSampler) and sampler.prompt == "compact"
+
+
+def _knows(sampler: Sampler, ref: ModelRef, night: Night, moment: Moment) -> tuple[str, ...]:
+    """What a sampler read of what was known at a moment."""
+    outlook = _outlook(sampler)
+    found = ["prices"]
+    if outlook is not None:
+        if ref.name != "ewma+world" and np.isfinite(outlook.panel.flows).any():
+            found.append("flows")
+        found += night.known() if moment != "evening" else ()
+    return (*found, "open") if _reads_open(sampler, moment) else tuple(found)
 
 
 def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) -> Iterator[Sentence]:

@@ -12,6 +12,7 @@ from stockllm.collectors.simulated import DEFAULT_SEED, DEFAULT_SESSIONS, simula
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
+    from stockllm.data.store import Store
 
 _TAIPEI = timezone(timedelta(hours=8))
 
@@ -73,10 +74,13 @@ def demo(
             language,
         )
     )
+    show(_world_sentence(document["world"], language))
     show(
         text(
-            f"接下來：stockllm-tui --demo，或在其他指令前加上 STOCKLLM_HOME={home.root}",
-            f"Next: stockllm-tui --demo, or put STOCKLLM_HOME={home.root} before any other command",
+            f"接下來：stockllm-tui --demo，或在其他指令前加上 STOCKLLM_HOME={home.root}，"
+            "例如 stockllm forecast 2330 --model ewma+world --moment morning",
+            f"Next: stockllm-tui --demo, or put STOCKLLM_HOME={home.root} before any other command, such as "
+            "stockllm forecast 2330 --model ewma+world --moment morning",
             language,
         )
     )
@@ -163,4 +167,32 @@ def _describe(home: Home) -> dict[str, Any]:
             "bars": store.bars.count(),
             "first": min(span[0] for span in known).isoformat() if known else None,
             "last": max(span[1] for span in known).isoformat() if known else None,
+            "world": _world(store),
         }
+
+
+def _world_sentence(world: dict[str, Any], language: str) -> str:
+    if world["until"] is None:
+        return text(
+            "沒有國際行情：這個示範資料庫較舊，--reset 會重做。",
+            "No world moves it: this demo store is an older one, --reset makes it anew.",
+            language,
+        )
+    names, until, flows = world["symbols"], world["until"], world["flows"]
+    return text(
+        f"牽動它的國際行情：{'、'.join(names)} 與台指期日夜盤，到 {until} 早上；{flows} 家公司的法人買賣超",
+        f"A world that moves it: {', '.join(names)} and TX by day and night, to the morning of {until}; "
+        f"what institutions bought of {flows} companies",
+        language,
+    )
+
+
+def _world(store: Store) -> dict[str, Any]:
+    """What the store has beside its bars; ``until`` is the session that its last night leads to."""
+    nights = store.world.nights().days
+    return {
+        "symbols": store.world.symbols(),
+        "nights": len(nights),
+        "until": date.fromordinal(int(nights[-1])).isoformat() if len(nights) else None,
+        "flows": len(store.flows.codes()),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stockllm.data.settings import Settings
     from stockllm.data.store import Store
     from stockllm.forecaster.forecast import LedgerEntry
+    from stockllm.market.moments import Moment
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +37,20 @@ def forecast(
         "",
         "--model",
         help="auto, llama, llama+ADAPTER, a folder, a hub id, openai:BASE_URL#NAME for a server, or a "
-        "baseline: last, drift, ewma, bootstrap, ets, arima, lstm, cnn.",
+        "baseline: last, drift, ewma, bootstrap, ets, arima, lstm, cnn, ewma+world, network.",
     ),
     prompt: str = typer.Option("compact", "--prompt", help="compact or reference."),
     seed: int = typer.Option(3407, "--seed", help="The same seed on the same data gives the same forecast."),
     as_of: str = typer.Option("", "--as-of", metavar="DATE", help="Forecast from this day, YYYY-MM-DD."),
+    moment: str = typer.Option(
+        "",
+        "--moment",
+        help="evening, morning (the night is known) or open (and the day's open); by the clock and the store "
+        "where it is absent.",
+    ),
+    opens: list[str] = typer.Option(
+        None, "--open", metavar="CODE=PRICE", help="A company's open in TWD, for --moment open."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON list on stdout."),
     chart: Path | None = typer.Option(None, "--chart", help="Draw one company's forecast to a PNG file."),
 ) -> None:
@@ -47,6 +58,7 @@ def forecast(
     from stockllm.market.companies import display
 
     style, day = arguments.style(prompt), arguments.day(as_of) if as_of else None
+    chosen = _moment(moment, opens or [])
     if everything == bool(companies):
         raise UsageError(
             "Name the companies to forecast, or pass --all; not both and not neither.",
@@ -66,7 +78,8 @@ def forecast(
             from stockllm.forecaster.charts.chart import check_target
 
             check_target(chart)  # before anything is sampled and frozen
-        entries = _forecast(store, settings, codes, horizon, paths, model, style, seed, day)
+        prices = _opens(store, opens or [], codes)
+        entries = _forecast(store, settings, codes, horizon, paths, model, style, seed, day, chosen, prices)
         if chart is not None:
             _draw(store, settings, entries[0], chart)
         simulated = store.simulated
@@ -79,6 +92,8 @@ def forecast(
         _show_days(entries[0], names[0], settings.language)
     else:
         _show_summary(entries, names, settings.language)
+    for line in dict.fromkeys(_known_at(entry, chosen is None, settings.language) for entry in entries):
+        show(line)
     show()
     show(
         text(
@@ -87,6 +102,42 @@ def forecast(
             settings.language,
         )
     )
+
+
+def _moment(text: str, opens: list[str]) -> Moment | None:
+    """The moment asked for: that of --open where only an open is given, None where the clock decides."""
+    chosen = arguments.moment(text) if text else ("open" if opens else None)
+    if opens and chosen != "open":
+        raise UsageError(
+            f"--open tells the day's open, which a forecast of the {chosen} does not know: "
+            "pass --moment open.",
+            zh="--open 是當日的開盤價，這個時刻的預測還不知道：請用 --moment open。",
+        )
+    return chosen
+
+
+def _opens(store: Store, given: list[str], codes: list[str]) -> dict[str, int]:
+    """``["2330=1005"]`` -> code and hundredths of a TWD; UsageError for anything else."""
+    found = {}
+    for text_ in given:
+        name, _, price = text_.partition("=")
+        try:
+            hundredths = Decimal(price) * 100
+        except InvalidOperation:
+            hundredths = Decimal("NaN")
+        if not (hundredths.is_finite() and hundredths > 0 and hundredths == hundredths.to_integral_value()):
+            raise UsageError(
+                f"'{text_}' is no open: write it as CODE=PRICE in TWD, such as 2330=1005.",
+                zh=f"'{text_}' 不是開盤價：請寫成 代號=價格（元），例如 2330=1005。",
+            )
+        code = store.resolve(name.strip()).code
+        if code not in codes:
+            raise UsageError(
+                f"--open names {code}, which is not forecast: name it among the companies too.",
+                zh=f"--open 指定了 {code}，但它不在要預測的公司之中：請一併指定。",
+            )
+        found[code] = int(hundredths)
+    return found
 
 
 def _codes(
@@ -123,12 +174,14 @@ def _forecast(
     prompt: PromptStyle,
     seed: int,
     as_of: date | None,
+    moment: Moment | None,
+    opens: dict[str, int],
 ) -> list[LedgerEntry]:
     from stockllm.forecaster.forecast import forecast as make
 
     entries = make(
         store, codes, horizon=horizon, paths=paths, model=model or settings.model, prompt=prompt, seed=seed,
-        as_of=as_of, progress=counter,
+        as_of=as_of, moment=moment, opens=opens, progress=counter,
     )  # fmt: skip
     _tell(list(dict.fromkeys(warning for entry in entries for warning in entry.warnings)), settings.language)
     if as_of is None and not store.simulated:
@@ -167,6 +220,36 @@ def _tell(sentences: list[Sentence], language: str) -> None:
     if (more := len(sentences) - 3) > 0:
         rest = text(f"類似的還有 {more} 句。", f"and {more} more like these.", language)
         say(f"stockllm: {rest}")
+
+
+#: What a forecast knows -> its words in Chinese and English.
+_KNOWN = {
+    "prices": ("股價", "prices"),
+    "flows": ("法人買賣超", "institutions' buying"),
+    "TX night": ("台指期夜盤", "the TX night"),
+    "SOX": ("費城半導體", "SOX"),
+    "SPX": ("標普500", "SPX"),
+    "TSM": ("台積電 ADR", "TSM"),
+    "open": ("開盤價", "the open"),
+}
+_MOMENTS = {"evening": ("傍晚", "evening"), "morning": ("早晨", "morning"), "open": ("開盤", "open")}
+
+
+def _known_at(entry: LedgerEntry, by_clock: bool, language: str) -> str:
+    """The moment of a forecast, how it was chosen, what it knew and until when."""
+    from stockllm.market.moments import TAIPEI
+
+    made = entry.forecast
+    moment_zh, moment = _MOMENTS[made.moment]
+    zh = "、".join(_KNOWN[name][0] for name in entry.knows)
+    en = ", ".join(_KNOWN[name][1] for name in entry.knows)
+    until = f"{made.known_until.astimezone(TAIPEI):%Y-%m-%d %H:%M}" if made.known_until else "-"
+    return text(
+        f"時刻：{moment_zh}{'（依時鐘與資料庫）' if by_clock else ''}  所知：{zh}  截至台北時間 {until}",
+        f"Moment: {moment}{' (by the clock and the store)' if by_clock else ''}  knows: {en}  "
+        f"until {until} in Taipei",
+        language,
+    )
 
 
 def _draw(store: Store, settings: Settings, entry: LedgerEntry, target: Path) -> None:

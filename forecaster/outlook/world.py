@@ -37,7 +37,7 @@ _STALE = 6
 #: A day's memory of the ridge, its pull to zero of the mean stock, and of a stock to the mean.
 FORGET, TO_ZERO, TO_MEAN = 0.995, 30.0, 200.0
 #: Days before answers mean something.
-_LEARNT = 60
+LEARNT = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +170,7 @@ def expected(sources: Floats, found: Features) -> Floats:
     for t in range(rows):
         if not known[t]:
             continue
-        if learnt > _LEARNT:
+        if learnt > LEARNT:
             mean = np.linalg.solve(mean_xx + TO_ZERO * np.eye(many), mean_xy)
             slopes = np.linalg.solve(own_xx + TO_MEAN * np.eye(many), own_xy + TO_MEAN * mean[:, None])
             out[t] = given[t] @ slopes

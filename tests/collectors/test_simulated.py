@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from stockllm.collectors import simulated
 from stockllm.collectors.simulated import SimulatedMarket, simulate, write
 from stockllm.collectors.simulated_draws import TRAITS
+from stockllm.collectors.simulated_world import Nights, SimulatedWorld, put
 from stockllm.data.errors import StockllmError, StoreError, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar
 from stockllm.data.store import Store
-from stockllm.market.calendar import default_calendar
+from stockllm.market.calendar import TYPHOONS, default_calendar
 from stockllm.market.companies import COMPANIES
+from stockllm.market.moments import at_taipei, end_of, new_york_close
 from stockllm.market.ticks import limits, round_to_tick
 
 END = date(2026, 3, 31)
@@ -42,6 +44,27 @@ def by_company(market: SimulatedMarket) -> dict[str, list[Bar]]:
 def returns(bars: Sequence[Bar]) -> np.ndarray:
     """Log returns from the reference price, ex-dates included."""
     return np.log([bar.close / (bar.reference or before.close) for before, bar in itertools.pairwise(bars)])
+
+
+def world_of(market: SimulatedMarket) -> SimulatedWorld:
+    assert market.world is not None
+    return market.world
+
+
+def answers(market: SimulatedMarket, part: str) -> dict[str, float]:
+    """Each stock's correlation with the TX night before its session, of a part of the session's move."""
+    night = world_of(market).futures["night"]
+    moves = dict(zip(night.days.tolist(), night.columns["change_pct"].tolist(), strict=True))
+    found = {}
+    for code, bars in by_company(market).items():
+        heard = [moves[bar.date.toordinal()] for bar in bars[1:]]
+        told = {
+            "day": returns(bars),
+            "open": [np.log(b.open / (b.reference or a.close)) for a, b in itertools.pairwise(bars)],
+            "after the open": [np.log(bar.close / bar.open) for bar in bars[1:]],
+        }[part]
+        found[code] = float(np.corrcoef(heard, told)[0, 1])
+    return found
 
 
 def impossible(market: SimulatedMarket) -> list[tuple[Bar, str]]:
@@ -119,6 +142,9 @@ def test_the_same_arguments_give_the_same_market() -> None:
     first, again, other = (simulate(END, 40, seed) for seed in (7, 7, 8))
     assert first == again
     assert first.bars != other.bars
+    for kind in ("symbols", "futures", "flows"):
+        assert getattr(world_of(first), kind) == getattr(world_of(again), kind)
+        assert getattr(world_of(first), kind) != getattr(world_of(other), kind)
 
 
 def test_every_company_has_traits_of_its_own() -> None:
@@ -197,6 +223,128 @@ def test_every_headline_says_it_is_simulated_and_tells_no_future(market: Simulat
     assert len({a.url for articles in market.articles.values() for a in articles}) == sum(
         map(len, market.articles.values())
     )
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**63))
+def test_the_night_moves_the_next_session(seed: int) -> None:
+    made = simulate(END, 250, seed)
+    of_day, of_open = answers(made, "day"), answers(made, "open")
+    assert np.mean(list(of_day.values())) > 0.2
+    assert np.mean(list(of_open.values())) > np.mean(list(of_day.values()))
+    assert np.median(list(answers(made, "after the open").values())) < 0.2
+    chips = {c.code for c in COMPANIES if c.industry == "半導體業"}
+    others = [value for code, value in of_day.items() if code not in chips]
+    assert np.mean([of_day[code] for code in chips]) > np.mean(others)
+
+
+def test_a_longer_silence_in_taiwan_lets_more_of_new_york_in() -> None:
+    """After the Lunar New Year several of New York's days are answered at once; TX heard the first."""
+    days = tuple(default_calendar().sessions(date(2026, 2, 1), date(2026, 3, 6)))
+    first, *sessions = days
+    nights = Nights.draw(np.random.default_rng(1), first, sessions, np.zeros(len(sessions)))
+    longest = max(range(1, len(sessions)), key=lambda i: sessions[i] - sessions[i - 1])
+    assert sessions[longest] - sessions[longest - 1] > timedelta(days=9)
+    assert nights.level[longest, 0] > 2 * np.median(nights.level[:, 0])
+    between = [i for i, day in enumerate(nights.days) if sessions[longest - 1] <= day < sessions[longest]]
+    assert len(between) >= 6
+    scale = nights.word[longest] / nights.factors[between].sum(axis=0)
+    assert nights.first[longest] == pytest.approx(nights.factors[between[0]] * scale)
+
+
+def test_every_figure_of_the_world_is_known_from_its_own_moment(market: SimulatedMarket) -> None:
+    world, sessions = world_of(market), market.sessions
+    (after,) = default_calendar().next_sessions(sessions[-1], 1)
+    assert set(world.symbols) == {"SOX", "SPX", "TSM"}
+    for table in world.symbols.values():
+        for day, known in zip(table.days.tolist(), table.known_at.tolist(), strict=True):
+            assert known == new_york_close(date.fromordinal(day)).timestamp()
+        assert date.fromordinal(int(table.days[-1])) < after
+    night, day = world.futures["night"], world.futures["day"]
+    assert day.days.tolist() == [session.toordinal() for session in sessions]
+    assert night.days.tolist() == [session.toordinal() for session in (*sessions, after)]
+    for before, session, known in zip(sessions, (*sessions[1:], after), night.known_at[1:], strict=True):
+        # It runs from the afternoon of the session before to 05:00 of the day after that; past a typhoon's
+        # day it counts as known later.
+        if not any(before < day < session for day in TYPHOONS):
+            assert known == at_taipei(before + timedelta(days=1), 5).timestamp()
+        assert at_taipei(before + timedelta(days=1), 5).timestamp() <= known
+        assert known < at_taipei(session, 9).timestamp()
+    for held, known in zip(sessions, day.known_at.tolist(), strict=True):
+        assert known == at_taipei(held, 16).timestamp()
+    for table in world.flows.values():
+        for one, known in zip(table.days.tolist(), table.known_at.tolist(), strict=True):
+            assert known == at_taipei(date.fromordinal(one), 18).timestamp()
+
+
+def test_the_world_is_possible(market: SimulatedMarket) -> None:
+    world = world_of(market)
+    for table in (*world.symbols.values(), *world.futures.values()):
+        opened, high, low, close = (table.columns[name] for name in ("open", "high", "low", "close"))
+        assert ((low > 0) & (low <= np.minimum(opened, close)) & (np.maximum(opened, close) <= high)).all()
+        assert (np.diff(table.days) > 0).all()
+    assert not {(day - 1) % 7 for day in world.symbols["SOX"].days.tolist()} & {5, 6}
+    night, day = world.futures["night"], world.futures["day"]
+    assert np.isnan(night.columns["settlement"]).all()
+    assert night.expiries is not None
+    assert (np.diff(night.expiries) >= 0).all()
+    # Both sessions are measured from the settlement before.
+    assert night.columns["close"][1:] - night.columns["change"][1:] == pytest.approx(
+        day.columns["settlement"]
+    )
+    for code, bars in by_company(market).items():
+        table = world.flows[code]
+        assert table.days.tolist() == [bar.date.toordinal() for bar in bars]
+        volumes = np.array([bar.volume for bar in bars])
+        assert all((np.abs(net) <= volumes).all() for net in table.columns.values())
+
+
+def test_what_institutions_buy_lasts_and_moves_the_next_day_a_little() -> None:
+    lasting, moving = [], []
+    for seed in range(3):
+        made = simulate(END, 400, seed)
+        for code, bars in by_company(made).items():
+            share = world_of(made).flows[code].columns["foreign_net"] / [bar.volume for bar in bars]
+            lasting.append(np.corrcoef(share[1:], share[:-1])[0, 1])
+            moving.append(np.corrcoef(share[:-1], returns(bars))[0, 1])
+    assert np.mean(lasting) > 0.6
+    assert 0.01 < np.mean(moving) < 0.15
+
+
+def test_nothing_of_the_world_reaches_a_store_of_real_prices(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    made = simulate(END, 5, 5)
+    with Store.open(Home(tmp_path)) as store:
+        store.bars.put([replace(made.bars[0], source="exchange")])
+        with pytest.raises(StoreError, match="simulated"):
+            put(store, world_of(made))
+        assert store.world.symbols() == []
+        assert len(store.world.nights()) == 0
+        assert store.flows.codes() == []
+
+
+def test_the_store_shows_the_world_at_its_moments(tmp_path: Path) -> None:
+    made = simulate(END, 30, 5)
+    world = world_of(made)
+    write(made, Home(tmp_path))
+    (after,) = default_calendar().next_sessions(END, 1)
+    with Store.open(Home(tmp_path), create=False) as store:
+        bars = store.world.bars()
+        assert {symbol: series.close.tolist() for symbol, series in bars.items()} == {
+            symbol: table.columns["close"].tolist() for symbol, table in world.symbols.items()
+        }
+        nights = store.world.nights()
+        assert nights.change_pct.tolist() == world.futures["night"].columns["change_pct"].tolist()
+        assert np.isnan(nights.settlement).all()
+        assert store.world.days().settlement.tolist() == world.futures["day"].columns["settlement"].tolist()
+        assert len(store.flows.all()) == sum(map(len, world.flows.values()))
+        evening, morning = end_of(END), at_taipei(after, 8, 59)
+        assert date.fromordinal(int(store.world.nights(evening).days[-1])) == END
+        assert date.fromordinal(int(store.world.nights(morning).days[-1])) == after
+        for symbol in world.symbols:
+            assert date.fromordinal(int(store.world.bars([symbol], evening)[symbol].days[-1])) < END
+            assert date.fromordinal(int(store.world.bars([symbol], morning)[symbol].days[-1])) == END
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stockllm.collectors.simulated import SimulatedMarket, simulate, write
+from stockllm.collectors.simulated_world import Table
 from stockllm.data.errors import ModelUnavailable, NotEnoughHistory, UnknownCompany, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
@@ -22,9 +24,11 @@ from stockllm.forecaster.encoding.limits import data_hash
 from stockllm.forecaster.forecast import LedgerEntry, _adapter_warnings, forecast, forecastable
 from stockllm.forecaster.models.cards import Card
 from stockllm.forecaster.models.registry import LoadedModel, ModelRef, base_model_dir, weights_hash
+from stockllm.forecaster.outlook.knowledge import Night
 from stockllm.forecaster.sampling.calibration import hash_with, read_calibration
 from stockllm.forecaster.sampling.samplers import LlamaSampler
-from stockllm.market.companies import COMPANIES
+from stockllm.market.companies import COMPANIES, Company
+from stockllm.market.moments import at_taipei
 from stockllm.market.ticks import limits, tick
 
 
@@ -299,3 +303,198 @@ def test_the_41_of_the_real_market(shared_dir: Path, tmp_path: Path) -> None:
         assert not entry.forecast.simulated
         assert entry.forecast.model_hash == embedded
         assert_candles(entry.forecast)
+
+
+# Moments. The world of the simulated market ends with the night before its next session.
+
+LAST, NEXT = date(2026, 3, 31), date(2026, 4, 1)
+EVENING, MORNING = at_taipei(LAST, 20), at_taipei(NEXT, 7)
+NIGHT = ("TX night", "SOX", "SPX", "TSM")
+
+
+@pytest.fixture(scope="module")
+def moving() -> SimulatedMarket:
+    """140 sessions of as many stocks as a market takes, and their world."""
+    return simulate(LAST, 140, 3, companies=[c for c in COMPANIES if c.code != "6669"][:24])
+
+
+@pytest.fixture
+def at(moving: SimulatedMarket, tmp_path: Path) -> Callable[..., LedgerEntry]:
+    """``at(moment, now)``: a forecast of 2330 in a store of its own, with another market's world if given."""
+    count = iter(range(99))
+
+    def made(
+        moment: Any, now: datetime | None, market: SimulatedMarket = moving, **options: Any
+    ) -> LedgerEntry:
+        home = Home(tmp_path / f"at{next(count)}")
+        write(market, home)
+        with Store.open(home) as opened:
+            given = {"model": "ewma+world", "paths": 99, "horizon": 1, "today": LAST} | options
+            (entry,) = forecast(opened, ["2330"], moment=moment, now=now, **given)
+        return entry
+
+    return made
+
+
+def cut(market: SimulatedMarket, days: dict[str, int]) -> SimulatedMarket:
+    """The market with the last days of some sources missing."""
+    assert market.world is not None
+
+    def shorter(name: str, table: Table) -> Table:
+        end = len(table) - days.get(name, 0)
+        columns = {key: column[:end] for key, column in table.columns.items()}
+        expiries = None if table.expiries is None else table.expiries[:end]
+        return Table(table.days[:end], columns, table.known_at[:end], expiries)
+
+    world = market.world
+    return replace(
+        market,
+        world=replace(
+            world,
+            symbols={name: shorter(name, table) for name, table in world.symbols.items()},
+            futures={name: shorter(name, table) for name, table in world.futures.items()},
+        ),
+    )
+
+
+def test_the_morning_knows_the_night_and_says_so(at: Callable[..., LedgerEntry]) -> None:
+    evening, morning = at("evening", MORNING), at("morning", MORNING)
+    assert (evening.moment, evening.knows) == ("evening", ("prices",))
+    assert (morning.moment, morning.knows) == ("morning", ("prices", *NIGHT))
+    assert (evening.warnings, morning.warnings) == ((), ())
+    assert evening.known_until == at_taipei(NEXT, 0) - timedelta(seconds=1)
+    assert morning.known_until == MORNING
+    assert (evening.forecast.prices != morning.forecast.prices).any()
+    document = morning.document()
+    assert document["moment"] == "morning"
+    assert document["known_until"] == "2026-04-01T07:00:00+08:00"
+    assert document["knows"] == ["prices", *NIGHT]
+
+
+def test_by_the_clock_it_is_morning_from_half_past_five_to_the_open(at: Callable[..., LedgerEntry]) -> None:
+    for hour, minute, moment in (
+        (5, 29, "evening"),
+        (5, 30, "morning"),
+        (8, 59, "morning"),
+        (9, 0, "evening"),
+    ):
+        assert at(None, at_taipei(NEXT, hour, minute)).moment == moment, (hour, minute)
+    assert at(None, MORNING, as_of=LAST).moment == "evening"
+
+
+def test_a_morning_before_new_york_has_closed_is_an_evening(at: Callable[..., LedgerEntry]) -> None:
+    entry, evening = at("morning", EVENING), at("evening", EVENING)
+    assert (entry.moment, entry.knows, entry.known_until) == ("evening", ("prices",), EVENING)
+    assert entry.warnings == (
+        "New York has not closed yet before 2026-04-01 (it does on 2026-04-01 at 04:00 in Taipei): "
+        "the forecast continues as an evening forecast.",
+    )
+    assert (entry.forecast.prices == evening.forecast.prices).all()
+    assert evening.warnings == ()
+    # Between New York's close and the end of the TX night there is New York alone.
+    early = at("morning", at_taipei(NEXT, 4, 30))
+    assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
+
+
+def test_the_simulated_clock_stands_at_the_moment_asked_for(at: Callable[..., LedgerEntry]) -> None:
+    ahead = simulate(date(2030, 12, 30), 140, 3, companies=COMPANIES[:24])
+    entry = at("morning", None, ahead, today=date(2030, 12, 30))
+    assert (entry.moment, entry.knows, entry.warnings) == ("morning", ("prices", *NIGHT), ())
+    assert entry.known_until == at_taipei(entry.forecast.dates[0], 8, 59)
+    early = at("morning", at_taipei(date(2030, 12, 30), 20), ahead, today=date(2030, 12, 30))
+    assert early.moment == "evening"
+
+
+def test_a_store_without_a_world(at: Callable[..., LedgerEntry], moving: SimulatedMarket) -> None:
+    entry = at("morning", MORNING, replace(moving, world=None))
+    assert entry.moment == "evening"
+    (said,) = entry.warnings
+    assert "nothing of New York or the index future" in said
+    assert "continues with the prices alone" in said
+    assert at("evening", MORNING, replace(moving, world=None)).warnings == ()
+
+
+def test_sources_that_have_stopped(at: Callable[..., LedgerEntry], moving: SimulatedMarket) -> None:
+    part = at("morning", MORNING, cut(moving, {"SOX": 8}))
+    assert (part.moment, part.knows) == ("morning", ("prices", "TX night"))
+    assert part.warnings == (
+        "The world has stopped before 2026-04-01: SOX on 2026-03-19; the forecast continues with what is "
+        "known, bring newer days in with 'stockllm import PATH'.",
+    )
+    early = at("morning", MORNING, cut(moving, {"night": 3}))
+    assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
+    (said,) = early.warnings
+    assert said.startswith("The world has stopped before 2026-04-01: TX night on 2026-03-27; the forecast")
+    gone = dict.fromkeys(("SOX", "SPX", "TSM", "night"), 20)
+    for asked in ("evening", "morning"):
+        entry = at(asked, MORNING, cut(moving, gone))
+        assert (entry.moment, entry.knows) == ("evening", ("prices",))
+        (said,) = entry.warnings
+        assert "has stopped before" in said
+        assert all(name in said for name in NIGHT)
+    # A model that reads no world has nothing to say of it in the evening.
+    assert at("evening", MORNING, cut(moving, gone), model="ewma").warnings == ()
+
+
+def test_a_model_that_reads_no_night_says_so(at: Callable[..., LedgerEntry]) -> None:
+    entry, evening = at("morning", MORNING, model="ewma"), at("evening", MORNING, model="ewma")
+    assert entry.warnings == (
+        "The model ewma reads nothing of the night: its forecast of the morning is that of the evening; "
+        "ewma+world and network read it.",
+    )
+    assert entry.knows == ("prices",)
+    assert (entry.forecast.prices == evening.forecast.prices).all()
+
+
+def test_a_new_listing_takes_the_answer_of_the_others(moving: SimulatedMarket, tmp_path: Path) -> None:
+    home = Home(tmp_path / "listed")
+    write(moving, home)
+    with Store.open(home) as opened:
+        opened.add_companies([Company.bare("1101")])
+        like = [bar for bar in moving.bars if bar.code == "2317"][-30:]
+        opened.bars.put([replace(bar, code="1101", reference=None) for bar in like])
+        made = forecast(
+            opened, ["1101", "2330"], model="ewma+world", paths=19, moment="morning", now=MORNING, today=LAST
+        )
+    (said,) = made[0].warnings
+    assert said.startswith("1101 has traded 30 days so far, too few to know how it answers the night")
+    assert "takes the answer of the other stocks" in said
+    assert made[1].warnings == ()
+
+
+def test_too_few_nights_for_any_stocks_answer(at: Callable[..., LedgerEntry]) -> None:
+    entry = at("morning", MORNING, simulate(LAST, 40, 3))
+    (said,) = entry.warnings
+    assert said.startswith("The store has too few nights to know how a stock answers them (40 days;")
+
+
+def test_the_open_is_on_its_tick_and_near_the_close(at: Callable[..., LedgerEntry]) -> None:
+    close = at("evening", MORNING).forecast.last_close
+    given = close + tick(close)
+    entry = at("open", MORNING, opens={"2330": given})
+    assert (entry.moment, entry.knows) == ("open", ("prices", *NIGHT))
+    for wrong in (given + 1, close * 3, close // 3, 0):
+        with pytest.raises(UsageError, match="2330 cannot open at"):
+            at("open", MORNING, opens={"2330": wrong})
+    with pytest.raises(UsageError, match="needs the open of 2330"):
+        at("open", MORNING, opens={"2317": given})
+
+
+@pytest.mark.parametrize(
+    ("lasts", "stopped", "known"),
+    [
+        # The 4th of July is a holiday of all New York.
+        ({"SOX": 3, "SPX": 3, "TSM": 3}, set(), {"SOX", "SPX", "TSM"}),
+        ({"SOX": 3, "SPX": 4, "TSM": 4}, {"SOX"}, set()),
+        ({"SOX": 2, "SPX": 3, "TSM": 3}, {"SOX"}, set()),
+        ({"SOX": 2, "SPX": 2, "TSM": None}, {"SOX", "SPX"}, set()),
+        ({"SOX": None, "SPX": None, "TSM": None}, set(), set()),
+    ],
+)
+def test_a_day_that_all_of_new_york_lacks_is_no_end(
+    lasts: dict[str, int | None], stopped: set[str], known: set[str]
+) -> None:
+    days = {name: date(2025, 7, day) if day else None for name, day in lasts.items()}
+    night = Night(date(2025, 7, 7), at_taipei(date(2025, 7, 7), 8), days | {"TX night": date(2025, 7, 7)})
+    assert set(night.stopped()) == stopped
+    assert set(night.known()) == known | {"TX night"}

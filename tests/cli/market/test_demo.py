@@ -25,6 +25,7 @@ def test_makes_a_flagged_store_of_its_own(document: Callable[..., Any], home_dir
         "bars": made["bars"],
         "first": "2026-03-04",
         "last": "2026-03-31",
+        "world": {"symbols": ["SOX", "SPX", "TSM"], "nights": 21, "until": "2026-04-01", "flows": 41},
         "created": True,
     }
     assert 41 * 20 - 20 < made["bars"] <= 41 * 20
@@ -44,6 +45,35 @@ def test_keeps_what_is_there_unless_reset(run: Callable[..., Any], document: Cal
     assert document("demo", "--json")["bars"] <= 41 * 5
     assert document("demo", "--reset", "--sessions", 6, "--end", "2026-03-31", "--json")["created"] is True
     assert document("demo", "--json")["bars"] > 41 * 5
+
+
+def test_says_what_world_moves_it(run: Callable[..., Any], home_dir: Path) -> None:
+    made = run("demo", "--sessions", 5, "--end", "2026-03-31")
+    assert "SOX, SPX, TSM and TX by day and night, to the morning of 2026-04-01" in made.stdout
+    assert "41 companies" in made.stdout
+    with Store.open(Home(home_dir / "demo"), create=False) as store:
+        assert len(store.flows.codes()) == 41
+
+
+def test_an_older_demo_has_no_world_and_says_how_to_get_one(
+    run: Callable[..., Any], home_dir: Path, small_market: SimulatedMarket
+) -> None:
+    from stockllm.collectors.simulated import write
+
+    write(replace(small_market, world=None), Home(home_dir / "demo"))
+    assert "No world moves it" in run("demo").stdout
+
+
+def test_leaves_the_night_for_a_morning(
+    document: Callable[..., Any], home_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document("demo", "--sessions", 120, "--json")  # up to today, on the machine's own clock
+    monkeypatch.setenv("STOCKLLM_HOME", str(home_dir / "demo"))
+    asked = ("forecast", "2330", "--model", "ewma+world", "--paths", 19, "--moment", "morning", "--json")
+    (made,) = document(*asked)
+    assert made["moment"] == "morning"
+    assert made["knows"] == ["prices", "TX night", "SOX", "SPX", "TSM"]
+    assert made["known_until"] == f"{made['candles'][0]['date']}T08:59:00+08:00"
 
 
 def test_a_home_that_is_the_demo_gets_no_demo_inside(

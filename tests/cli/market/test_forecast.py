@@ -30,7 +30,7 @@ def test_the_document(document: Callable[..., Any]) -> None:
         "id", "code", "name", "market", "as_of", "last_close", "made_at", "moment", "known_until", "model",
         "model_hash", "adapter", "adapter_hash", "prompt", "seed", "paths", "horizon", "chance_of_rise",
         "chance_of_gain_past_costs", "round_trip_cost", "volume_unit", "simulated", "parse_failures",
-        "candles", "bands",
+        "candles", "bands", "knows",
     ]  # fmt: skip
     assert (made["code"], made["name"], made["market"]) == ("2330", "台積電", "TWSE")
     assert (made["model"], made["adapter"], made["prompt"]) == ("ewma", None, "compact")
@@ -48,6 +48,52 @@ def test_the_document(document: Callable[..., Any]) -> None:
         for row in band:
             assert list(row) == list(BAND_LEVELS)
             assert list(row.values()) == sorted(row.values())
+
+
+def test_the_moment_is_chosen_and_said(run: Run, document: Callable[..., Any]) -> None:
+    asked = ("forecast", "2330", *QUICK, "--horizon", 1)
+    (made,) = document(*asked, "--json")
+    assert (made["moment"], made["knows"]) == ("evening", ["prices"])
+    assert made["known_until"] == "2026-03-31T23:59:59+08:00"
+    said = run(*asked).stdout.splitlines()
+    assert (
+        "Moment: evening (by the clock and the store)  knows: prices  until 2026-03-31 23:59 in Taipei"
+        in said
+    )
+    chosen = run(*asked, "--moment", "morning")
+    assert "Moment: morning  knows: prices  until 2026-04-01 08:59 in Taipei" in chosen.stdout
+    assert "The model ewma reads nothing of the night" in chosen.stderr
+
+
+def test_the_morning_reads_the_night(run: Run, document: Callable[..., Any]) -> None:
+    asked = (
+        "forecast",
+        "2330",
+        "--model",
+        "ewma+world",
+        "--paths",
+        19,
+        "--horizon",
+        1,
+        "--moment",
+        "morning",
+    )
+    (made,) = document(*asked, "--json")
+    assert (made["moment"], made["knows"]) == ("morning", ["prices", "TX night", "SOX", "SPX", "TSM"])
+    said = run(*asked).stdout
+    assert "knows: prices, the TX night, SOX, SPX, TSM  until 2026-04-01 08:59 in Taipei" in said
+
+
+def test_an_open_makes_it_a_forecast_at_the_open(run: Run, document: Callable[..., Any]) -> None:
+    asked = ("forecast", "2330", "--model", "llama", "--paths", 3, "--horizon", 1, "--json")
+    (evening,) = document(*asked, "--moment", "evening", "--seed", 1)
+    with Store.open(Home.locate()) as store:
+        price = store.bars.bars("2330")[-1].close / 100
+    (made,) = document(*asked, "--open", f"台積電={price:g}")
+    assert made["moment"] == "open"
+    assert made["candles"][0]["open"] == price
+    assert made["knows"][-1] == "open"
+    assert "open" not in evening["knows"]
 
 
 def test_the_same_command_gives_the_same_document(document: Callable[..., Any]) -> None:
@@ -214,6 +260,14 @@ def test_all_leaves_out_who_has_too_little(run: Run, home_dir: Path) -> None:
         (("2330", "--as-of", "soon"), 2, "'soon' is no date"),
         (("2330", "--as-of", "2020-01-01"), 1, "no prices of 2330 台積電 up to 2020-01-01"),
         (("--all", "--as-of", "2020-01-01"), 1, "No company has enough prices"),
+        (("2330", "--moment", "noon"), 2, "no moment 'noon': choose evening, morning or open"),
+        (("2330", "--moment", "open"), 2, "needs the open of 2330"),
+        (("2330", "--moment", "morning", "--open", "2330=900"), 2, "pass --moment open"),
+        (("2330", "--open", "2330"), 2, "'2330' is no open: write it as CODE=PRICE"),
+        (("2330", "--open", "2330=-5"), 2, "'2330=-5' is no open"),
+        (("2330", "--open", "2330=nan"), 2, "'2330=nan' is no open"),
+        (("2330", "--open", "2317=100"), 2, "--open names 2317, which is not forecast"),
+        (("2330", "--open", "2330=7"), 2, "2330 cannot open at 7"),
         (("2330", "--model", "gpt"), 1, "no model 'gpt'"),
         (("2330", "--model", "llama+mine"), 1, "no adapter 'mine'"),
         (("2330", "--model", "ewma+mine"), 1, "takes no adapter"),
