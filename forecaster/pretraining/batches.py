@@ -45,8 +45,8 @@ class Reading:
     """All days of all stocks, one stock after the other, in n rows.
 
     ``starts`` (stocks + 1,) the rows of each; ``days`` (n,) ordinals; ``steps`` (n, 4) open, close, upper
-    and lower shadow; ``buckets`` (n,); ``sigma`` (n,) known before each day. ``lines`` (4, n, WORDS) and ``heads``
-    (4, n, 4) the words before each day, by what is shown of the world.
+    and lower shadow; ``buckets`` (n,); ``sigma`` (n,) known before each day. ``lines`` (4, n,
+    WORDS) and ``heads`` (4, n, 4) the words before each day, by what is shown of the world.
     """
 
     starts: Ints

@@ -9,7 +9,8 @@ def base_card(facts: dict[str, Any]) -> str:
     """Markdown with the header that model hubs read; ``facts`` is ``training.json``.
 
     ``record`` is the one entry that training cannot know and is added after an evaluation: ``of`` and
-    ``period`` in words, ``rows`` of (companies, days ahead, CRPS ratio, coverage of the 80% band, forecasts).
+    ``period`` in words, ``rows`` of (companies and moment, days ahead, CRPS ratio, coverage of the 80% band,
+    forecasts).
     """
     recipe = facts["recipe"]
     held_out = facts["held_out"]
@@ -22,8 +23,8 @@ tags: [llama, stocks, stockllm]
 # stockllm base model
 
 A Llama of {facts["parameters"] / 1e6:.1f} million parameters that reads and writes daily candles of Taiwan
-stocks. It was trained from nothing on prices alone: it has read no other text, names no company and
-answers nothing else. stockllm samples it under a grammar, so that every reply is valid candles.
+stocks. It was trained from nothing on prices, volumes and what was known before each day: it has read no
+other text, names no company and answers nothing else. stockllm samples it under a grammar, so that every reply is valid candles.
 
 It is a tool for study. Its forecasts are no advice to trade, and markets are close to unforecastable:
 see the record against the naive baseline that stockllm keeps.
@@ -41,10 +42,12 @@ see the record against the naive baseline that stockllm keeps.
 
 ## Format
 
-Llama-3's special tokens and chat format. A prompt in the compact style names the stock's volatility and
-shows one line a day, `open high low close volume`: four log moves from the day's reference price in
-eighths of the daily volatility known the evening before, and a volume bucket. Every number is one token.
-The style named `reference` (dates and prices as text) is understood too, with less practice.
+Llama-3's special tokens and chat format. A prompt in the second version of the compact style names the
+stock's volatility and shows one line a day, `market world place width open close upper lower volume`: four
+letters that were known before the day, two log moves from its reference price and two shadows in eighths of
+the daily volatility known the evening before, and a letter for volume. Every number and letter is one token.
+`outlook.safetensors` holds the small network that says place and width. The style named `reference` (dates and
+prices as text) is understood too, with less practice.
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained("data/assets/base_model")
@@ -52,7 +55,8 @@ The style named `reference` (dates and prices as text) is understood too, with l
 
 ## Limits
 
-It has seen one market and few years. It knows nothing of news, of the calendar or of the market as a whole.
+It has seen one market, of companies that survived. It knows nothing of news. What it gains in the morning is
+in the opening price too: it improves forecasts and the choice of prices, not a trade at the open.
 A period it was trained on is no test of it: judge it after {facts["data_end"]} only.
 {_record(facts)}
 ## Companies kept out
