@@ -24,7 +24,8 @@ tags: [llama, stocks, stockllm]
 
 A Llama of {facts["parameters"] / 1e6:.1f} million parameters that reads and writes daily candles of Taiwan
 stocks. It was trained from nothing on prices, volumes and what was known before each day: it has read no
-other text, names no company and answers nothing else. stockllm samples it under a grammar, so that every reply is valid candles.
+other text, names no company and answers nothing else. stockllm samples it under a grammar, so that every
+reply is valid candles.
 
 It is a tool for study. Its forecasts are no advice to trade, and markets are close to unforecastable:
 see the record against the naive baseline that stockllm keeps.
@@ -46,8 +47,8 @@ Llama-3's special tokens and chat format. A prompt in the second version of the 
 stock's volatility and shows one line a day, `market world place width open close upper lower volume`: four
 letters that were known before the day, two log moves from its reference price and two shadows in eighths of
 the daily volatility known the evening before, and a letter for volume. Every number and letter is one token.
-`outlook.safetensors` holds the small network that says place and width. The style named `reference` (dates and
-prices as text) is understood too, with less practice.
+`outlook.safetensors` holds the small network that says place and width. The style named `reference` (dates
+and prices as text) is understood too, with less practice.
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained("data/assets/base_model")
