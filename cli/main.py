@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from stockllm.cli import (
+    adapters,
     align,
     backtest,
     calibrate,
@@ -41,6 +42,7 @@ from stockllm.cli import (
     quality,
     refresh,
     schedule,
+    settings,
     signals,
     trade,
     train,
@@ -58,6 +60,7 @@ GROUPS = (
     refresh,
     schedule,
     train,
+    adapters,
     forecast,
     signals,
     ledger,
@@ -69,6 +72,7 @@ GROUPS = (
     export,
     health,
     doctor,
+    settings,
     pretrain,
     calibrate,
     closes,
