@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from stockllm.collectors.adjusted import Basis
+    from stockllm.data.records import Series
     from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
     from stockllm.data.validation import RawRows
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
-_CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
+_CODES = re.compile(r"(?<![A-Za-z0-9])\d{4,6}[A-Z]?(?![A-Za-z0-9])")
+_YEAR = re.compile(r"(19|20)\d\d((0[1-9]|1[0-2]))?")
+
+# Days on which two files must agree in a ratio before it says something.
+_ALIKE = 10
 _WHAT = "prices, world prices or index futures (CSV or parquet), a company list (JSON) or news (JSON)"
 _WHAT_ZH = "股價、國際行情或指數期貨（CSV 或 parquet）、公司清單（JSON）或新聞（JSON）"
 
@@ -256,10 +261,21 @@ def _json(path: Path, text: str) -> Any:
 
 
 def _code(path: Path, store: Store) -> str:
-    """The code in a prices file's name: 2330.csv, 2330.TW.csv, 2330_2025.csv, or 台積電.csv."""
-    match = _CODE_AT_START.match(path.stem)
-    if match:
-        return match[1]
+    """The code in a prices file's name: 2330.csv, 2330.TW.csv, 2330_2025.csv, or 台積電.csv.
+
+    Where two numbers may be codes, none is guessed.
+    """
+    found = list(dict.fromkeys(_CODES.findall(path.stem)))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        if not _YEAR.fullmatch(found[0]) and all(map(_YEAR.fullmatch, found[1:])):
+            return found[0]
+        raise ImportFailed(
+            f"The name of {path} holds {' and '.join(found)}, each of which may be a company's code: name a "
+            "prices file by its code alone, such as 2330.csv.",
+            zh=f"檔名 {path} 有 {'、'.join(found)}，都可能是股票代號：請只以代號命名股價檔，例如 2330.csv。",
+        )
     try:
         return store.resolve(path.stem).code
     except UnknownCompany as error:
@@ -330,8 +346,8 @@ def _take_prices(
     reports: list[ImportReport] = []
     notes = (file.why,) if file.why is not None and (file.adjusted or file.flows) else ()
     if not file.adjusted:
-        report = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick)
-        reports.append(replace(report, notes=notes))
+        report = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick, now=now)
+        reports.append(replace(report, notes=(*notes, *report.notes)))
         if not file.flows:
             return reports
     days = Days(calendar, now)
@@ -357,19 +373,26 @@ def take_prices(
     *,
     calendar: TradingCalendar,
     tick: Callable[[int], None],
+    now: datetime | None = None,
 ) -> ImportReport:
-    """Judge the rows of one source, company by company, and keep them: all or none."""
+    """Judge the rows of one source, company by company, and keep them: all or none.
+
+    Rows of sessions that are not over ``now``, by the clock where it is None, are refused.
+    """
     from stockllm.data.validation import validate
 
     refused: list[QuarantinedRow] = []
+    warnings: list[Sentence] = []
     read = repaired = flagged = 0
     codes: set[str] = set()
+    now = now or own_clock.now()
 
     def judged() -> Iterator[Bar]:
         nonlocal read, repaired, flagged
         for rows in companies:
             known = store.bars.series(rows.code) if rows.code else None
-            result = validate(rows, calendar=calendar, known=known)
+            result = validate(rows, calendar=calendar, known=known, now=now)
+            warnings.extend(_ratios(result.bars, known))
             refused.extend(result.quarantined)
             read += len(rows)
             repaired += result.repaired
@@ -395,7 +418,43 @@ def take_prices(
         quarantined=len(refused),
         companies=len(codes),
         reasons=dict(Counter(row.reason for row in refused)),
+        notes=tuple(warnings),
     )
+
+
+def _ratios(bars: Sequence[Bar], known: Series | None) -> Iterator[Sentence]:
+    """A warning where what comes in is what is stored, times a constant: another unit, or adjusted."""
+    import numpy as np
+
+    from stockllm.data.sentences import Sentence
+
+    if known is None or not bars:
+        return
+    place = {day: k for k, day in enumerate(known.dates)}
+    pairs = [(bar, place[bar.date]) for bar in bars if bar.date in place]
+    if len(pairs) < _ALIKE:
+        return
+    at = [k for _, k in pairs]
+    new = np.array([(bar.close / 100, bar.volume) for bar, _ in pairs], dtype=float)
+    old = np.stack([known.close[at], known.volume[at]], axis=1)
+    sound = (old > 0).all(axis=1) & (new > 0).all(axis=1)
+    if sound.sum() < _ALIKE:
+        return
+    for column, zh, en in ((0, "收盤價", "closes"), (1, "成交量", "volumes")):
+        ratio = new[sound, column] / old[sound, column]
+        middle = float(np.median(ratio))
+        if abs(middle - 1) > 0.002 and np.abs(ratio / middle - 1).max() < 0.002:
+            hint_zh, hint_en = ("可能是還原股價", "adjusted prices?") if column == 0 else (
+                "單位可能是張而非股",
+                "lots in place of shares?",
+            )  # fmt: skip
+            days = int(sound.sum())
+            yield Sentence(
+                f"the {en} of {bars[0].code} are {middle:.4g} times the stored ones on all {days} days "
+                f"({hint_en}); 'stockllm imports undo' takes them back",
+                zh=f"{bars[0].code} 的{zh}在 {days} 天都是資料庫的 {middle:.4g} 倍（{hint_zh}）；"
+                "'stockllm imports undo' 可復原",
+            )
 
 
 def _take_companies(file: _File, store: Store) -> ImportReport:
