@@ -181,7 +181,21 @@ for group in GROUPS:
 
 def main() -> None:
     """The console script."""
+    # What another program left in the environment chooses no window system for charts.
+    os.environ["MPLBACKEND"] = "Agg"
+    _write_chinese()
     app(prog_name="stockllm")
+
+
+def _write_chinese() -> None:
+    """Write UTF-8 where the locale's encoding knows no Chinese, unless somebody asked for that encoding."""
+    if os.environ.get("PYTHONIOENCODING"):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            "行".encode(getattr(stream, "encoding", None) or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
 
 
 def _fail(sentence: str, code: int) -> None:
@@ -233,7 +247,10 @@ def _unexpected_sentence(error: Exception) -> str:
 def _log_folders() -> list[Path]:
     from stockllm.data.paths import Home
 
-    return [Home.locate().logs, Path(tempfile.gettempdir())]
+    try:
+        return [Home.locate().logs, Path(tempfile.gettempdir())]
+    except StockllmError:
+        return [Path(tempfile.gettempdir())]
 
 
 def _quiet_pipe() -> int:

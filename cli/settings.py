@@ -69,24 +69,30 @@ def set_(
     given = None if value == "default" else _typed(value, before)
     outer, _, inner = key.partition(".")
     remember(home, {outer: {inner: given}} if inner else {outer: given})
+    variable = f"STOCKLLM_{outer.upper()}"
+    masking = os.environ.pop(variable, None)  # the file is to be right without it
     try:
-        after = Settings.load(home)
+        Settings.load(home)
     except UsageError:
         if old is None:
             home.settings_file.unlink(missing_ok=True)
         else:
             home.settings_file.write_bytes(old)
         raise
+    finally:
+        if masking is not None:
+            os.environ[variable] = masking
+    after = Settings.load(home)
     now = _flat(after)[key]
     if as_json:
         emit_json({key: now})
         return
     show(f"{key} = {_plain(now)}")
-    if f"STOCKLLM_{outer.upper()}" in os.environ:
+    if masking is not None:
         show(
             text(
-                f"環境變數 STOCKLLM_{outer.upper()} 優先於檔案。",
-                f"The variable STOCKLLM_{outer.upper()} wins over the file.",
+                f"環境變數 {variable} 優先於檔案。",
+                f"The variable {variable} wins over the file.",
                 after.language,
             )
         )
