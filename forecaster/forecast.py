@@ -29,6 +29,7 @@ from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.remote import told
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import LlamaSampler, Sampler, sampler_for
+from stockllm.market.calendar import RULE_YEARS
 from stockllm.market.companies import Company
 
 #: Older than this many days, data is said to have ended long ago: the longest holiday is shorter.
@@ -107,6 +108,7 @@ def forecast(
                 *_adapter_warnings(samplers[windows[i].origin], prompt, simulated),
                 *_hindsight_warnings(windows[i], read_until),
                 *_age_warnings(windows[i], evening),
+                *_calendar_warnings(windows[i]),
                 *told(frozen.parse_failures, paths),
             ),
         )
@@ -272,6 +274,17 @@ def _age_warnings(window: Window, evening: date) -> Iterator[Sentence]:
             f"{evening}: the forecast goes on from there.",
             zh=f"{window.code} {window.name} 的資料到 {window.origin} 為止，比 {evening} 早 {age.days} 天："
             "預測從那天開始。",
+        )
+
+
+def _calendar_warnings(window: Window) -> Iterator[Sentence]:
+    last = window.future_dates[-1]
+    if last.year not in RULE_YEARS:
+        yield Sentence(
+            f"The holidays of {last.year} are not known: of the sessions up to {last} only weekends are left "
+            "out; a newer stockllm knows more, calendar.toml takes days.",
+            zh=f"還不知道 {last.year} 年的假日：到 {last} 為止只扣除週末；"
+            "請更新 stockllm，或寫入 calendar.toml。",
         )
 
 
