@@ -332,11 +332,15 @@ def _base_model(word: Word) -> Finding:
 
 
 def _adapters(home: Home, word: Word) -> Finding:
-    from stockllm.forecaster.models.registry import list_adapters
+    from stockllm.data.settings import Settings
+    from stockllm.forecaster.models.registry import default_model, list_adapters
 
     found = list_adapters(home)
     if found:
-        return Finding("adapters", "ok", f"{len(found)}: " + ", ".join(info.name for info in found))
+        chosen = default_model(home, Settings.load(home).model)
+        names = ", ".join(info.name for info in found)
+        why = word(f"{chosen.name} 預測：{chosen.why.zh}", f"{chosen.name} forecasts: {chosen.why}")
+        return Finding("adapters", "ok", f"{len(found)}: {names} · {why}")
     return Finding(
         "adapters",
         "absent",

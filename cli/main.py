@@ -19,7 +19,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from stockllm.cli import doctor
+from stockllm.cli import doctor, settings
 from stockllm.cli.market import (
     companies,
     demo,
@@ -33,7 +33,18 @@ from stockllm.cli.market import (
     schedule,
     signals,
 )
-from stockllm.cli.models import align, calibrate, closes, dataset, evaluate, export, pretrain, quality, train
+from stockllm.cli.models import (
+    adapters,
+    align,
+    calibrate,
+    closes,
+    dataset,
+    evaluate,
+    export,
+    pretrain,
+    quality,
+    train,
+)
 from stockllm.cli.output import say, text
 from stockllm.cli.trading import backtest, exchange, trade
 from stockllm.data.errors import StockllmError
@@ -48,6 +59,7 @@ GROUPS = (
     refresh,
     schedule,
     train,
+    adapters,
     forecast,
     signals,
     ledger,
@@ -59,6 +71,7 @@ GROUPS = (
     export,
     health,
     doctor,
+    settings,
     pretrain,
     calibrate,
     closes,
@@ -181,7 +194,21 @@ for group in GROUPS:
 
 def main() -> None:
     """The console script."""
+    # What another program left in the environment chooses no window system for charts.
+    os.environ["MPLBACKEND"] = "Agg"
+    _write_chinese()
     app(prog_name="stockllm")
+
+
+def _write_chinese() -> None:
+    """Write UTF-8 where the locale's encoding knows no Chinese, unless somebody asked for that encoding."""
+    if os.environ.get("PYTHONIOENCODING"):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            "行".encode(getattr(stream, "encoding", None) or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
 
 
 def _fail(sentence: str, code: int) -> None:
@@ -236,7 +263,10 @@ def _unexpected_sentence(error: Exception) -> str:
 def _log_folders() -> list[Path]:
     from stockllm.data.paths import Home
 
-    return [Home.locate().logs, Path(tempfile.gettempdir())]
+    try:
+        return [Home.locate().logs, Path(tempfile.gettempdir())]
+    except StockllmError:
+        return [Path(tempfile.gettempdir())]
 
 
 def _quiet_pipe() -> int:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 TEXT_PART, JSON_PART = 2, 8
 
 _SUFFIXES = frozenset({".csv", ".json", ".parquet"})
-_CODE_AT_START = re.compile(r"(\d{4,6}[A-Z]?)(?![A-Za-z0-9])")
+_CODES = re.compile(r"(?<![A-Za-z0-9])\d{4,6}[A-Z]?(?![A-Za-z0-9])")
+_YEAR = re.compile(r"(19|20)\d\d((0[1-9]|1[0-2]))?")
 _WHAT = "prices, world prices or index futures (CSV or parquet), a company list (JSON) or news (JSON)"
 _WHAT_ZH = "股價、國際行情或指數期貨（CSV 或 parquet）、公司清單（JSON）或新聞（JSON）"
 
@@ -186,10 +187,21 @@ def json_of(path: Path, text: str) -> Any:
 
 
 def _code(path: Path, store: Store) -> str:
-    """The code in a prices file's name: 2330.csv, 2330.TW.csv, 2330_2025.csv, or 台積電.csv."""
-    match = _CODE_AT_START.match(path.stem)
-    if match:
-        return match[1]
+    """The code in a prices file's name: 2330.csv, 2330.TW.csv, 2330_2025.csv, or 台積電.csv.
+
+    Where two numbers may be codes, none is guessed.
+    """
+    found = list(dict.fromkeys(_CODES.findall(path.stem)))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        if not _YEAR.fullmatch(found[0]) and all(map(_YEAR.fullmatch, found[1:])):
+            return found[0]
+        raise ImportFailed(
+            f"The name of {path} holds {' and '.join(found)}, each of which may be a company's code: name a "
+            "prices file by its code alone, such as 2330.csv.",
+            zh=f"檔名 {path} 有 {'、'.join(found)}，都可能是股票代號：請只以代號命名股價檔，例如 2330.csv。",
+        )
     try:
         return store.resolve(path.stem).code
     except UnknownCompany as error:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from stockllm.collectors.adjusted import Basis
     from stockllm.collectors.import_files import Kind
+    from stockllm.data.records import BarSeries
+    from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
     from stockllm.data.validation import RawRows
     from stockllm.market.calendar import TradingCalendar
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 #: Called with (rows done, rows in all).
 Progress = Callable[[int, int], None]
 
+# Days on which two files must agree in a ratio before it says something.
+_ALIKE = 10
 # What a list names must be known before prices and news are matched with it.
 _ORDER: tuple[Kind, ...] = ("companies", "futures", "world", "csv", "parquet", "news")
 
@@ -173,8 +177,8 @@ def _take_prices(
     reports: list[ImportReport] = []
     notes = (file.why,) if file.why is not None and (file.adjusted or file.flows) else ()
     if not file.adjusted:
-        report = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick)
-        reports.append(replace(report, notes=notes))
+        report = take_prices(store, file.source, _rows_of(file), calendar=calendar, tick=tick, now=now)
+        reports.append(replace(report, notes=(*notes, *report.notes)))
         if not file.flows:
             return reports
     days = Days(calendar, now)
@@ -200,19 +204,26 @@ def take_prices(
     *,
     calendar: TradingCalendar,
     tick: Callable[[int], None],
+    now: datetime | None = None,
 ) -> ImportReport:
-    """Judge the rows of one source, company by company, and keep them: all or none."""
+    """Judge the rows of one source, company by company, and keep them: all or none.
+
+    Rows of sessions that are not over ``now``, by the clock where it is None, are refused.
+    """
     from stockllm.data.validation import validate
 
     refused: list[QuarantinedRow] = []
+    warnings: list[Sentence] = []
     read = repaired = flagged = 0
     codes: set[str] = set()
+    now = now or own_clock.now()
 
     def judged() -> Iterator[Bar]:
         nonlocal read, repaired, flagged
         for rows in companies:
             known = store.bars.series(rows.code) if rows.code else None
-            result = validate(rows, calendar=calendar, known=known)
+            result = validate(rows, calendar=calendar, known=known, now=now)
+            warnings.extend(_ratios(result.bars, known))
             refused.extend(result.quarantined)
             read += len(rows)
             repaired += result.repaired
@@ -238,7 +249,43 @@ def take_prices(
         quarantined=len(refused),
         companies=len(codes),
         reasons=dict(Counter(row.reason for row in refused)),
+        notes=tuple(warnings),
     )
+
+
+def _ratios(bars: Sequence[Bar], known: BarSeries | None) -> Iterator[Sentence]:
+    """A warning where what comes in is what is stored, times a constant: another unit, or adjusted."""
+    import numpy as np
+
+    from stockllm.data.sentences import Sentence
+
+    if known is None or not bars:
+        return
+    place = {day: k for k, day in enumerate(known.dates)}
+    pairs = [(bar, place[bar.date]) for bar in bars if bar.date in place]
+    if len(pairs) < _ALIKE:
+        return
+    at = [k for _, k in pairs]
+    new = np.array([(bar.close / 100, bar.volume) for bar, _ in pairs], dtype=float)
+    old = np.stack([known.close[at], known.volume[at]], axis=1)
+    sound = (old > 0).all(axis=1) & (new > 0).all(axis=1)
+    if sound.sum() < _ALIKE:
+        return
+    for column, zh, en in ((0, "收盤價", "closes"), (1, "成交量", "volumes")):
+        ratio = new[sound, column] / old[sound, column]
+        middle = float(np.median(ratio))
+        if abs(middle - 1) > 0.002 and np.abs(ratio / middle - 1).max() < 0.002:
+            hint_zh, hint_en = ("可能是還原股價", "adjusted prices?") if column == 0 else (
+                "單位可能是張而非股",
+                "lots in place of shares?",
+            )  # fmt: skip
+            days = int(sound.sum())
+            yield Sentence(
+                f"the {en} of {bars[0].code} are {middle:.4g} times the stored ones on all {days} days "
+                f"({hint_en}); 'stockllm imports undo' takes them back",
+                zh=f"{bars[0].code} 的{zh}在 {days} 天都是資料庫的 {middle:.4g} 倍（{hint_zh}）；"
+                "'stockllm imports undo' 可復原",
+            )
 
 
 def _take_companies(file: ImportFile, store: Store) -> ImportReport:

@@ -180,7 +180,9 @@ def fetch_news(
     now = web.clock.now()
     earliest = now - _REACH
     turn = store.news_turns.all().get((company.code, language))
-    since = max(earliest, turn.newest - _DELAY) if turn and turn.newest else earliest
+    # An article that is dated ahead says nothing of what was read.
+    newest = min(turn.newest, turn.served_at) if turn and turn.newest else None
+    since = earliest if newest is None else max(earliest, min(newest, now) - _DELAY)
 
     def ask(door: Door) -> list[Mapping[str, Any]]:
         client = NewsApiClient(api_key=key, session=_Session(door, web.settings.newsapi_url))
@@ -270,7 +272,9 @@ def _keep(
     document = {"code": company.code, "name_zh": company.name_zh, "news": present}
     (entry,) = news_json.read_entries([document], store)
     own = [article for article in entry.articles if is_about(article, company)]
-    newest = max((article.published_at for article in entry.articles), default=None)
+    now = web.clock.now()
+    dates = (article.published_at for article in entry.articles)
+    newest = max((at for at in dates if at <= now), default=None)
     source = f"NewsAPI {company.code} {language}"
     refused = [
         QuarantinedRow(source, line, company.code, None, "unreadable_article", raw)
@@ -279,7 +283,7 @@ def _keep(
     with store.transaction():
         new, known = store.news.put(own, company.code)
         store.bars.quarantine(refused)
-        store.news_turns.serve(company.code, language, web.clock.now(), "ok", newest)
+        store.news_turns.serve(company.code, language, now, "ok", newest)
     return {
         "new": new,
         "known": known,

@@ -7,10 +7,8 @@ earlier than that is known for what it is.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from stockllm.market.moments import at_taipei
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -33,14 +31,9 @@ def saw(connection: sa.Connection, moment: datetime) -> None:
 
 
 def seen_until(connection: sa.Connection) -> datetime | None:
-    """The latest moment of which the store gives evidence; None where it has seen nothing.
+    """The latest moment that the store has seen; None where it has seen nothing.
 
-    A bar is evidence too: who holds one of a day has seen the close of that day.
+    Bars are taken in only when their session is over by the clock, so this lies after each of them.
     """
     value = connection.exec_driver_sql("SELECT value FROM meta WHERE key = ?", (_KEY,)).scalar_one_or_none()
-    found = [datetime.fromisoformat(value)] if value else []
-    for table in ("bars", "bar_revisions"):
-        last = connection.exec_driver_sql(f"SELECT max(date) FROM {table}").scalar_one()
-        if last:
-            found.append(at_taipei(date.fromisoformat(last), 13, 30))
-    return max(found, default=None)
+    return datetime.fromisoformat(value) if value else None

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from stockllm.data.errors import StoreError
+from stockllm.data.errors import StoreError, UsageError
 from stockllm.data.private import private_folder
 
 
@@ -20,15 +20,21 @@ class Home:
     def locate(cls, demo: bool = False) -> Home:
         """``STOCKLLM_HOME``, else the platform's folder for user data; the demo lives in its ``demo``.
 
-        Touches no file.
+        Touches no file. UsageError where no home directory can be made out (no HOME, an unknown user).
         """
         named = os.environ.get("STOCKLLM_HOME", "").strip()
-        if named:
-            root = Path(named).expanduser().absolute()
-        else:
-            from platformdirs import user_data_path
+        try:
+            if named:
+                root = Path(named).expanduser().absolute()
+            else:
+                from platformdirs import user_data_path
 
-            root = user_data_path("stockllm", appauthor=False)
+                root = user_data_path("stockllm", appauthor=False).expanduser()
+        except (RuntimeError, KeyError) as error:
+            raise UsageError(
+                "There is no home directory of this user: set STOCKLLM_HOME to a folder for stockllm's data.",
+                zh="找不到這位使用者的家目錄：請把 STOCKLLM_HOME 設為存放 stockllm 資料的資料夾。",
+            ) from error
         return cls(root / "demo" if demo else root)
 
     @property

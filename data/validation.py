@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stockllm.data.records import Bar, BarFlag, BarSeries, QuarantinedRow
 from stockllm.market.calendar import RULE_YEARS, TradingCalendar, default_calendar
 from stockllm.market.companies import is_ordinary_share
+from stockllm.market.moments import TAIPEI, bars_known
 from stockllm.market.ticks import TEN_PERCENT_SINCE, limits, tick
 
 Ints = NDArray[np.int64]
@@ -31,7 +32,9 @@ Mask = NDArray[np.bool_]
 REASONS = (
     "unreadable",  # no code, date, price or volume can be read from it
     "not_a_share",  # the code of a warrant, an ETF, a bond: not of an ordinary share
-    "no_trade",  # all four prices blank: how the exchange writes a day without a trade
+    "future_date",  # a day that has not come yet, by the clock
+    "session_open",  # today's, while the session is not over: it is not final
+    "no_trade",  # prices blank, or all alike with a volume of zero: a day without a trade
     "zero_price",  # a price of zero or less: how aggregators write the same
     "negative_volume",
     "not_a_session",  # a weekend or a day on which the exchanges were closed
@@ -100,16 +103,21 @@ class Validated(NamedTuple):
 
 
 def validate(
-    rows: RawRows, *, calendar: TradingCalendar | None = None, known: BarSeries | None = None
+    rows: RawRows,
+    *,
+    calendar: TradingCalendar | None = None,
+    known: BarSeries | None = None,
+    now: datetime | None = None,
 ) -> Validated:
     """Judge the ``rows`` of one company; the bars come out in order of date.
 
     ``known`` are the bars already stored: with them a single new row can be told from a 100-fold
     glitch, and its move from the last close. A stored day that the rows bring again counts as the
-    rows have it. ``calendar`` is the default one where none is given.
+    rows have it. ``calendar`` is the default one where none is given. ``now`` (aware) is the moment
+    of which rows must not be ahead; where it is None they are not held against the clock.
     """
     cents, rounding = _to_cents(rows.prices)
-    reason = _judge_alone(rows, cents, calendar or default_calendar())
+    reason = _judge_alone(rows, cents, calendar or default_calendar(), now)
     merged = _Merged.of(rows, cents, reason, known)
     reason[merged.incoming(merged.jumps())] = _CODE["jump_100x"]
     merged = merged.only(~merged.jumps())
@@ -140,7 +148,7 @@ def _in_any(table: Mask) -> Mask:
     return np.asarray(table.any(axis=1))
 
 
-def _judge_alone(rows: RawRows, cents: Ints, calendar: TradingCalendar) -> Ints:
+def _judge_alone(rows: RawRows, cents: Ints, calendar: TradingCalendar, now: datetime | None = None) -> Ints:
     """The reason of each row that can be refused without looking at others; 0 where none holds."""
     reason = np.zeros(len(rows), dtype=np.int64)
 
@@ -154,7 +162,13 @@ def _judge_alone(rows: RawRows, cents: Ints, calendar: TradingCalendar) -> Ints:
         no_session = ~_sessions(rows.days, calendar)
         mark("unreadable", (rows.days <= 0) | (not rows.code) | (~blank & (odd_price | odd_volume)))
         mark("not_a_share", np.full(len(rows), not is_ordinary_share(rows.code)))
-        mark("no_trade", blank)
+        if now is not None:
+            today = now.astimezone(TAIPEI).date()
+            mark("future_date", rows.days > today.toordinal())
+            if now < bars_known(today):
+                mark("session_open", rows.days == today.toordinal())
+        flat = (cents[:, :1] == cents).all(axis=1) & (cents[:, 0] > 0)
+        mark("no_trade", blank | (flat & (rows.volumes == 0)))
         mark("zero_price", _in_any(cents <= 0))
         mark("negative_volume", rows.volumes < 0)
     opening, high, low, close = cents.T

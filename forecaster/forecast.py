@@ -35,6 +35,7 @@ from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.remote import told
 from stockllm.forecaster.sampling.sample import Paths
 from stockllm.forecaster.sampling.samplers import LlamaSampler, Sampler, sampler_for
+from stockllm.market.calendar import RULE_YEARS
 from stockllm.market.companies import Company
 from stockllm.market.moments import Moment, at_taipei
 from stockllm.market.ticks import round_to_tick
@@ -144,6 +145,7 @@ def forecast(
             *_adapter_warnings(by, prompt, simulated),
             *_hindsight_warnings(window, read_until),
             *_age_warnings(window, evening),
+            *_calendar_warnings(window),
             *_moment_warnings(by, window, night, asked, ref),
             *told(frozen.parse_failures, paths),
         )
@@ -435,6 +437,17 @@ def _knows(sampler: Sampler, ref: ModelRef, night: Night, moment: Moment) -> tup
             found.append("flows")
         found += night.known() if moment != "evening" else ()
     return (*found, "open") if _reads_open(sampler, moment) else tuple(found)
+
+
+def _calendar_warnings(window: Window) -> Iterator[Sentence]:
+    last = window.future_dates[-1]
+    if last.year not in RULE_YEARS:
+        yield Sentence(
+            f"The holidays of {last.year} are not known: of the sessions up to {last} only weekends are left "
+            "out; a newer stockllm knows more, calendar.toml takes days.",
+            zh=f"還不知道 {last.year} 年的假日：到 {last} 為止只扣除週末；"
+            "請更新 stockllm，或寫入 calendar.toml。",
+        )
 
 
 def _adapter_warnings(sampler: Sampler, prompt: PromptStyle, simulated: bool) -> Iterator[Sentence]:

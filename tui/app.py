@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -112,6 +115,8 @@ class StockApp(KeysInTurn):
         #: Grows by one whenever another process has written to the store.
         self.changes = 0
         self.tidy = Tidy()
+        #: Leave with the terminal as it was when told to end, instead of dying over it.
+        self.ends_when_told = False
         super().__init__()
         self.set_reactive(StockApp.language, settings.language)
         self.set_reactive(StockApp.up_colour, settings.up_colour)
@@ -157,6 +162,10 @@ class StockApp(KeysInTurn):
         if self.settings.dashboard.tab in TABS[1:]:
             self.switch_mode(self.settings.dashboard.tab)
         self.set_interval(TIDY_S, self._tidy)
+        if self.ends_when_told and os.name == "posix":
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM
+            )
 
     def _tidy(self) -> None:
         self.tidy(quiet=all(worker.is_finished for worker in self.workers))
@@ -358,6 +367,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     if options.web:
         _serve(options, settings.language)
+    # Within --web it is Textual that has put a pipe in the terminal's place.
+    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(t("start.no_terminal", settings.language), file=sys.stderr)
+        sys.exit(1)
     here = Home.locate()
     # A STOCKLLM_HOME that already is the demo's own folder holds no second demo.
     inside = here.root.name == "demo" and here.store.exists()
@@ -366,6 +379,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with hosting(home, settings):
         app = StockApp(home, settings, settings_home=here)
         app.tidy.begin()
+        app.ends_when_told = True
         app.run()
     sys.exit(app.return_code or 0)
 

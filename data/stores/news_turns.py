@@ -40,7 +40,9 @@ class NewsTurnStore:
                 "INSERT INTO news_turns (code, language, served_at, newest, outcome) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (code, language) DO UPDATE SET served_at = excluded.served_at,"
                 " outcome = excluded.outcome,"
-                " newest = max(coalesce(excluded.newest, ''), coalesce(newest, ''))",
+                " newest = max(coalesce(excluded.newest, ''),"
+                # One that lies ahead was an article's wrong date.
+                " CASE WHEN newest > excluded.served_at THEN '' ELSE coalesce(newest, '') END)",
                 (code, language, _text(at), _text(newest) if newest else None, outcome),
             )
 

@@ -187,6 +187,7 @@ def _render(
     record: str,
 ) -> bytes:  # fmt: skip
     """The picture's bytes, in the format of ``target``'s ending."""
+    os.environ["MPLBACKEND"] = "Agg"  # an inherited one may be of a program that is not here
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -26,6 +26,8 @@ class Card:
     answers' tokens in nats; ``hash`` is over the adapter's weights, ``base_hash`` over the base's.
     ``validation_loss_before`` counts what the method puts before the prompt in, untrained.
     ``method`` is that of `methods`, ``trainable`` how many numbers it trained, 0 where nobody counted.
+    ``crps_base`` and ``crps_adapter`` are the mean CRPS of the base alone and with the adapter on the same
+    validation windows, None where nobody measured: ``auto`` takes an adapter only where it is the better.
     ``speed`` is how fast the run trained since it last started, as `trainer.follow` measures it.
     """
 
@@ -52,6 +54,8 @@ class Card:
     speed: dict[str, float] = field(default_factory=dict)
     method: str = "lora"
     trainable: int = 0
+    crps_base: float | None = None
+    crps_adapter: float | None = None
 
 
 _KINDS: dict[type, tuple[str, ...]] = {
@@ -187,6 +191,11 @@ def facts(card: Card) -> list[tuple[str, str]]:
         ("engine, steps", f"{card.engine}, {card.steps:,}"),
         *([("speed", speed_in_words(card.speed))] if card.speed else []),
         *((name.replace("_", " "), f"{loss:.4f}") for name, loss in card.losses.items() if loss is not None),
+        *(
+            [("CRPS on validation", f"{card.crps_adapter:.5f}, the base alone {card.crps_base:.5f}")]
+            if card.crps_adapter is not None and card.crps_base is not None
+            else []
+        ),
         ("base weights", f"sha256 `{card.base_hash}`"),
         ("adapter weights", f"sha256 `{card.hash}`"),
         ("versions", ", ".join(f"{name} {number}" for name, number in card.versions.items())),

@@ -2,7 +2,7 @@
 
 | name | means |
 | --- | --- |
-| ``auto`` | the newest adapter trained on the embedded model, else ``llama`` |
+| ``auto`` | the adapter of the embedded model that beat it on validation by most, else ``llama`` |
 | ``llama`` | the embedded model alone |
 | ``llama+NAME`` | the embedded model with an adapter of the home |
 | ``ewma`` | the naive baseline: a random walk with EWMA volatility |
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
+from stockllm.data.sentences import Sentence
 from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion
 from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
@@ -76,6 +77,20 @@ class AdapterInfo:
     data_end: str
     simulated: bool
     aligned: bool = False
+    crps_base: float | None = None
+    crps_adapter: float | None = None
+
+    @property
+    def model(self) -> str:
+        """As ``--model`` takes it."""
+        return f"{self.base}+{self.name}"
+
+    @property
+    def gain(self) -> float | None:
+        """By which part its CRPS on validation lies below its base's; None where nobody measured."""
+        if self.crps_adapter is None or not self.crps_base:
+            return None
+        return 1 - self.crps_adapter / self.crps_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +140,58 @@ def list_adapters(home: Home) -> list[AdapterInfo]:
             AdapterInfo(
                 path.name, path, card.base, card.base_hash, made_at,
                 tuple(card.companies), card.data_end, card.simulated, "align" in card.flags,
+                card.crps_base, card.crps_adapter,
             )
         )  # fmt: skip
     return sorted(found, key=lambda info: info.made_at, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model that was chosen where none was named, and why."""
+
+    name: str
+    why: Sentence
+
+
+def automatic(home: Home) -> Choice:
+    """What ``auto`` stands for: an adapter only where its card says that it beat its base on validation."""
+    embedded = weights_hash(base_model_dir())
+    fitting = [
+        a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded and not a.aligned
+    ]
+    better = [a for a in fitting if a.gain is not None and a.gain > 0]
+    if better:
+        best = max(better, key=lambda a: a.gain or 0.0)
+        return Choice(
+            best.model,
+            Sentence(
+                f"on validation its CRPS lies {best.gain:.1%} below the base's",
+                zh=f"驗證期間的 CRPS 比基礎模型低 {best.gain:.1%}",
+            ),
+        )
+    if fitting:
+        return Choice(
+            EMBEDDED,
+            Sentence(
+                f"no adapter's card says that it beat the base on validation ({len(fitting)} here)",
+                zh=f"沒有轉接器的卡片記載驗證時勝過基礎模型（共 {len(fitting)} 個）",
+            ),
+        )
+    return Choice(EMBEDDED, Sentence("no adapter of it is here", zh="沒有它的轉接器"))
+
+
+def default_model(home: Home, setting: str) -> Choice:
+    """What forecasts where no model is named; ``setting`` is the setting ``model``, which pins one."""
+    if setting.strip() in ("", AUTO):
+        return automatic(home)
+    return Choice(
+        setting,
+        Sentence(
+            "the setting 'model' pins it; 'stockllm adapters use auto' lets go",
+            zh="由設定 model 指定；'stockllm adapters use auto' 可取消",
+        ),
+    )
 
 
 def resolve_model(name: str, home: Home) -> ModelRef:
@@ -137,11 +201,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
         server = Endpoint.parse(name, home)
         return ModelRef(server.name, server.name, server=server)
     if name in ("", AUTO):
-        embedded = weights_hash(base_model_dir())
-        fitting = [
-            a for a in list_adapters(home) if a.base == EMBEDDED and a.base_hash == embedded and not a.aligned
-        ]
-        name = f"{EMBEDDED}+{fitting[0].name}" if fitting else EMBEDDED
+        name = automatic(home).name
     whole = name in BASELINES or Path(name).expanduser().is_dir()
     base_name, _, adapter = (name, "", "") if whole else name.partition("+")
     if base_name in BASELINES:

@@ -19,6 +19,10 @@ _STATEMENTS = (
     " CHECK (moment IN ('evening', 'morning', 'open'))",
     "ALTER TABLE forecasts ADD COLUMN known_until TEXT",
     "ALTER TABLE forecasts ADD COLUMN witnessed TEXT",
+    # The latest moment at which anything came in; see data.clock.
+    "INSERT INTO meta (key, value) SELECT 'seen_until', at FROM (SELECT max(at) AS at FROM"
+    " (SELECT max(arrived_at) AS at FROM bars UNION ALL SELECT max(replaced_at) FROM bar_revisions))"
+    " WHERE at IS NOT NULL",
 )
 
 

@@ -21,7 +21,7 @@ from stockllm.data.standing import STANDARD_PATHS
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.scoring import record, score_due
 from stockllm.market.calendar import default_calendar
-from stockllm.market.moments import MOMENTS, Moment, at_taipei, counts_before
+from stockllm.market.moments import MOMENTS, Moment, at_taipei, bars_known, counts_before
 
 CALENDAR = default_calendar()
 START = at_taipei(date(2026, 3, 4), 20)
@@ -45,9 +45,8 @@ class World:
         """Import the bars of all sessions that are over, up to ``days`` of them."""
         over = [day for day in DAYS if at_taipei(day, 14, 30) <= self.now][:days]
         bars = [Bar("2330", day, 10000, 10100, 9900, 10000 + k, 1000, "test") for k, day in enumerate(over)]
-        # A row dated later than the clock's own day is never taken in.
-        today = (self.clock + timedelta(hours=8)).date()
-        self.store.bars.put(bar for bar in bars if bar.date <= today)
+        # A row of a session that is not over by the clock is never taken in.
+        self.store.bars.put(bar for bar in bars if bars_known(bar.date) <= self.clock)
 
     def forecast(self, back: int, seed: int, paths: int, horizon: int, moment: Moment) -> None:
         """Forecast as ``stockllm forecast`` does, from the last bar or an evening before it."""

@@ -18,7 +18,9 @@ from stockllm.forecaster.models.cards import CARD_FILE, Card
 from stockllm.forecaster.models.registry import (
     BASELINES,
     ModelRef,
+    automatic,
     base_model_dir,
+    default_model,
     list_adapters,
     load_model,
     resolve_model,
@@ -79,19 +81,36 @@ def test_the_embedded_model(home: Home, name: str) -> None:
     assert resolve_model(name, home) == ModelRef("llama", base_model_dir())
 
 
-def test_auto_is_the_newest_adapter_that_fits_the_embedded_model(home: Home, adapter: MakeAdapter) -> None:
+def test_auto_is_the_best_proven_adapter_of_the_embedded_model(home: Home, adapter: MakeAdapter) -> None:
     adapter("older", made_at="2026-01-01T09:00:00+08:00")
-    newest = adapter("newest", made_at="2026-01-01T02:00:00+00:00")
+    adapter("newest", made_at="2026-01-01T02:00:00+00:00")
     adapter("elsewhere", base="owner/llama", made_at="2026-02-01T00:00:00+08:00")
     adapter("outdated", base_hash="f" * 64, made_at="2026-02-02T00:00:00+08:00")
     (home.adapters / "unfinished").mkdir()
     for broken in ("{", "[]", '{"name": 1}'):
         adapter(f"broken{len(broken)}").joinpath(CARD_FILE).write_text(broken, encoding="utf-8")
     adapter("undated", made_at=5)
-    assert resolve_model("auto", home) == ModelRef("llama", base_model_dir(), "newest", newest)
+    # None of them says that it beat its base, so the base forecasts alone.
+    assert resolve_model("auto", home) == ModelRef("llama", base_model_dir())
+    assert automatic(home).why == "no adapter's card says that it beat the base on validation (2 here)"
     assert [a.name for a in list_adapters(home)] == ["outdated", "elsewhere", "newest", "older"]
     assert list_adapters(home)[2].companies == ("2330",)
     assert list_adapters(Home(home.root / "nowhere")) == []
+
+
+def test_auto_takes_an_adapter_only_where_it_beat_its_base(home: Home, adapter: MakeAdapter) -> None:
+    adapter("worse", made_at="2026-03-01T00:00:00+08:00", crps_base=0.010, crps_adapter=0.011)
+    adapter("equal", made_at="2026-03-01T00:00:00+08:00", crps_base=0.010, crps_adapter=0.010)
+    adapter("outdated", base_hash="f" * 64, crps_base=0.010, crps_adapter=0.001)
+    adapter("aligned", flags={"align": True}, crps_base=0.010, crps_adapter=0.001)
+    assert automatic(home).name == "llama"
+    adapter("better", crps_base=0.010, crps_adapter=0.0098)
+    best = adapter("best", made_at="2025-01-01T00:00:00+08:00", crps_base=0.020, crps_adapter=0.019)
+    assert resolve_model("auto", home) == ModelRef("llama", base_model_dir(), "best", best)
+    assert "5.0% below" in automatic(home).why
+    pinned = default_model(home, "llama+worse")
+    assert pinned.name == "llama+worse"
+    assert "pins" in pinned.why
 
 
 def test_an_adapter_by_its_name(home: Home, adapter: MakeAdapter) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 WORDS: dict[str, tuple[str, str]] = {
+    "start.no_terminal": (
+        "stockllm-tui 需要終端機：請直接在終端機執行，或用 --web 在瀏覽器開啟。",
+        "stockllm-tui needs a terminal: run it in one without a pipe, or open it in a browser with --web.",
+    ),
     "app.simulated": (" SIMULATED 模擬資料 ", " SIMULATED 模擬資料 "),
     "tab.market": ("行情", "Market"),
     "tab.portfolio": ("投組", "Portfolio"),
