@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,11 @@ from stockllm.cli.output import say, show, text
 from stockllm.data.errors import NotEnoughHistory, UsageError
 
 if TYPE_CHECKING:
-    from stockllm.data.records import BarSeries, ImportReport
+    from stockllm.data.store import Store
+    from stockllm.forecaster.pretraining.recipe import Recipe
+
+#: Companies whose days the reference style is practised on.
+PRACTISED = 50
 
 
 def register(app: typer.Typer) -> None:
@@ -22,15 +25,18 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    universe: Path = typer.Option(..., "--universe", help="Parquet of code,date,open,high,low,close,volume."),
     output_dir: Path | None = typer.Option(
         None, "--output-dir", "--output_dir", help="Folder of the new model; default: base_model in the home."
     ),
     until: str = typer.Option("", "--until", metavar="DATE", help="Last day to learn from; default: all."),
-    hold_out: int = typer.Option(200, "--hold-out", "--hold_out", help="Companies kept out, never the 41."),
-    histories: Path | None = typer.Option(
-        None, "--histories", help="File or folder of prices of some companies over many more years."
+    start_from: Path | None = typer.Option(
+        None,
+        "--start-from",
+        "--start_from",
+        metavar="TRUNK",
+        help="What an earlier training left beside its model (.trunk): it read no later day than this one.",
     ),
+    hold_out: int = typer.Option(200, "--hold-out", "--hold_out", help="Companies kept out, never the 41."),
     twin: Path | None = typer.Option(
         None,
         "--twin",
@@ -40,16 +46,17 @@ def pretrain(
     steps: int = typer.Option(2000, "--steps", help="Training steps; a step is about 8,000 tokens."),
     seed: int = typer.Option(3407, "--seed"),
 ) -> None:
-    """Train a base model; run again with the same folder, it goes on from its checkpoint."""
+    """Train a base model on all that the store has; run again with the same folder, it resumes."""
     from dataclasses import replace
 
     from stockllm.data.paths import Home
     from stockllm.data.settings import spoken
+    from stockllm.data.store import Store
+    from stockllm.forecaster.outlook.moments import outlook_of
     from stockllm.forecaster.pretraining.pretrain import pretrain as train
-    from stockllm.forecaster.pretraining.pretrain import split_companies
     from stockllm.forecaster.pretraining.recipe import Recipe
     from stockllm.forecaster.sampling.calibration import read_calibration
-    from stockllm.market.companies import COMPANIES
+    from stockllm.market.moments import end_of
 
     if steps < 1:
         raise UsageError(
@@ -61,29 +68,32 @@ def pretrain(
         )
     language = spoken()
     last = arguments.day(until) if until else None
-    held_out = list(_held_out(twin)) if twin is not None else []
-    target = (output_dir or Home.locate().root / "base_model").expanduser().absolute()
-    series = _series(universe, last, language)
-    if not series:
-        raise NotEnoughHistory(
-            f"{universe} holds no prices{f' up to {until}' if until else ''}.",
-            zh=f"{universe} 沒有{f' {until} 以前的' if until else ''}股價。",
-        )
+    home = Home.locate()
+    target = (output_dir or home.root / "base_model").expanduser().absolute()
     recipe = Recipe(steps=steps, hold_out=hold_out, seed=seed)
-    if not held_out:
-        codes, held_out = split_companies([s.code for s in series], [c.code for c in COMPANIES], recipe)
-    else:
-        codes = [s.code for s in series if s.code not in set(held_out)]
+    with Store.open(home, create=False) as store:
+        days = [day for day in store.market_days() if last is None or day <= last]
+        if not days:
+            raise NotEnoughHistory(
+                f"The store holds no prices{f' up to {until}' if until else ''}: "
+                "bring some in with 'stockllm import PATH'.",
+                zh=f"資料庫沒有{f' {until} 以前的' if until else ''}股價：請用 'stockllm import PATH' 匯入。",
+            )
+        last = last or days[-1]
+        held_out = _held_out(twin) if twin is not None else _drawn(store, recipe)
         recipe = replace(recipe, hold_out=len(held_out))
-    wanted = set(codes)
-    older = _series(histories, last, language) if histories is not None else []
+        outlook = outlook_of(store, last, memory=None, until=end_of(last))
+        codes = [code for code in outlook.panel.codes if code not in set(held_out)]
+        series = [store.long_series(code, last) for code in codes[:PRACTISED]]
     train(
-        [s for s in series if s.code in wanted],
+        outlook,
         target,
         recipe,
-        until=last or max(s.dates[-1] for s in (*series, *older)),
+        codes=codes,
+        until=last,
         held_out=held_out,
-        histories=[s for s in older if s.code not in set(held_out)],
+        series=series,
+        start_from=start_from,
         report=lambda facts: say(_so_far(facts, steps, language)),
     )
     if twin is not None and (calibration := read_calibration(twin)) is not None:
@@ -97,10 +107,31 @@ def pretrain(
     )
 
 
+def _drawn(store: Store, recipe: Recipe) -> list[str]:
+    """Companies to hold out, drawn by the recipe's seed among those with traded and adjusted days.
+
+    All that have prices where there are none with both.
+    """
+    from stockllm.forecaster.pretraining.pretrain import split_companies
+    from stockllm.market.companies import COMPANIES
+
+    both = set(store.bars.codes()) & set(store.adjusted.codes())
+    never = [company.code for company in COMPANIES]
+    return split_companies(sorted(both or set(store.codes_with_prices())), never, recipe)[1]
+
+
 def _so_far(facts: dict[str, Any], steps: int, language: str) -> str:
     """How far a training is, as one line."""
-    step, loss, speed = f"{facts['step']:,}/{steps:,}", facts["loss"], f"{facts['tokens_per_second']:,}"
     minutes, seconds = divmod(round(facts["seconds"]), 60)
+    if "step" not in facts:
+        done = f"{facts['days']:,}" if "days" in facts else facts["network"]
+        what = ("讀入 {} 天", "{} days read") if "days" in facts else ("學習 {}", "learning {}")
+        return text(
+            f"{what[0].format(done)}，已過 {minutes}:{seconds:02d}",
+            f"{what[1].format(done)}, {minutes}:{seconds:02d} so far",
+            language,
+        )
+    step, loss, speed = f"{facts['step']:,}/{steps:,}", facts["loss"], f"{facts['tokens_per_second']:,}"
     return text(
         f"訓練中 {step} 步，損失 {loss:.4f}，每秒 {speed} 個詞元，已過 {minutes}:{seconds:02d}",
         f"training {step} steps, loss {loss:.4f}, {speed} tokens/s, {minutes}:{seconds:02d} so far",
@@ -108,7 +139,7 @@ def _so_far(facts: dict[str, Any], steps: int, language: str) -> str:
     )
 
 
-def _held_out(twin: Path) -> tuple[str, ...]:
+def _held_out(twin: Path) -> list[str]:
     """The companies that another base model was trained without; UsageError where it does not say."""
     from stockllm.forecaster.models.registry import ModelRef
     from stockllm.forecaster.sampling.cutoffs import held_out
@@ -119,26 +150,4 @@ def _held_out(twin: Path) -> tuple[str, ...]:
             f"{twin} names no companies held out: pass the folder of a model made by pretrain.",
             zh=f"{twin} 沒有列出保留的公司：請指定 pretrain 做出的模型資料夾。",
         )
-    return found
-
-
-def _series(path: Path, until: date | None, language: str) -> list[BarSeries]:
-    """Every company's valid bars, read through the same import as ``stockllm import``."""
-    import tempfile
-
-    from stockllm.collectors.imports import import_path
-    from stockllm.data.paths import Home
-    from stockllm.data.store import Store
-
-    with tempfile.TemporaryDirectory(prefix="stockllm-") as folder, Store.open(Home(Path(folder))) as store:
-        for report in import_path(store, path):
-            say(f"stockllm: {_account(report, language)}")
-        return [s for code in store.bars.codes() if len(s := store.bars.series(code, end=until))]
-
-
-def _account(report: ImportReport, language: str) -> str:
-    return text(
-        f"{report.source}：接受 {report.accepted:,} 筆日線，隔離 {report.quarantined:,} 筆。",
-        f"{report.source}: {report.accepted:,} bars accepted, {report.quarantined:,} rows quarantined.",
-        language,
-    )
+    return list(found)

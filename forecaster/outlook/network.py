@@ -184,7 +184,7 @@ def _fit(examples: Examples, seed: int, passes: int) -> dict[str, Floats32]:
     many, middle = len(HORIZONS), QUANTILES // 2
     batch = min(BATCH, max(1, len(examples)))
     steps = passes * (len(examples) // batch)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         layers = [
             torch.nn.Linear(WIDTH + WORLD_WIDTH, HIDDEN), torch.nn.Linear(HIDDEN, HIDDEN),

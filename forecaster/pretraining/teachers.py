@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stockllm.data.errors import NotEnoughHistory
 from stockllm.forecaster.outlook.network import HORIZONS, Network, fit
 from stockllm.forecaster.outlook.outlook import Outlook
 
@@ -74,10 +75,18 @@ def teach(
     before: Teachers | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Teachers:
-    """Teachers of a panel's days up to ``until``, learnt on the stocks in ``columns``."""
+    """Teachers of a panel's days up to ``until``, learnt on the stocks in ``columns``.
+
+    :raises NotEnoughHistory: where none of them has traded long enough.
+    """
     days = outlook.panel.days
     end = int(np.searchsorted(days, until, side="right"))
     rows, cols = outlook.learnable(0, end, columns)
+    if not len(rows):
+        raise NotEnoughHistory(
+            "No company has traded long enough to learn anything from; import more history.",
+            zh="沒有任何公司交易得夠久，無從學習：請匯入更多歷史。",
+        )
     examples = outlook.examples(rows, cols, targets=True)
     for k, ahead in enumerate(HORIZONS):  # no target reaches past the end
         examples.targets[rows + ahead > end, k] = np.nan

@@ -152,7 +152,7 @@ def test_what_commands_say_while_they_work_is_chinese(
     assert any("圖在" in line for line in chinese_lines(made.stderr))
     refusals = (
         ("companies", "沒有這家"),
-        ("pretrain", "--universe", tmp_path, "--steps", "0"),
+        ("pretrain", "--steps", "0"),
         ("calibrate", "--model", tmp_path / "no", "--start", "2026-01-01", "--end", "2026-01-02"),
         ("ledger", "show", "--model", "nobody"),
         ("backtest", "--start", "2026-01-01", "--end", "2026-01-02", "--cash", "lots"),

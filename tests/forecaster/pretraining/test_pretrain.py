@@ -197,6 +197,9 @@ def test_too_few_days(market: Market, tmp_path: Path) -> None:
     outlook = Outlook.of(market.panel(short), market.known(short))
     with pytest.raises(NotEnoughHistory, match="the 80 days that pretraining needs"):
         run(outlook, tmp_path / "base", TINY, market.series[0].dates[short - 1])
+    outlook = Outlook.of(market.panel(15), market.known(15))
+    with pytest.raises(NotEnoughHistory, match="traded long enough to learn"):
+        run(outlook, tmp_path / "other", TINY, market.series[0].dates[14])
 
 
 # --- a trunk -------------------------------------------------------------------------------------
