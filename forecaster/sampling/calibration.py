@@ -1,10 +1,10 @@
 """What is done to a base model's paths before anyone sees them, so that its bands keep their word.
 
-Two things, both fitted on a period that the model has not read and kept in ``calibration.json``
-beside its weights: every day's moves are made wider or narrower by a factor, and a share of the
-paths is drawn from the naive walk in place of the model (a pool of the two forecasts is better than
-either where both are near the truth and err differently: Bates and Granger 1969). Candles stay valid:
-a move's factor is the same for all four prices, which keeps their order, and every price is put back
+Three things, all fitted on a period that the model has not read and kept in ``calibration.json``
+beside its weights: every day's moves are made wider or narrower by a factor, a share of the paths is
+drawn from the naive walk in place of the model, and another from the network whose words it reads (a pool
+of forecasts is better than each where all are near the truth and err differently: Bates and Granger 1969).
+Candles stay valid: a move's factor is the same for all four prices, which keeps their order, and every price is put back
 on its tick and inside its limits.
 """
 
@@ -33,7 +33,8 @@ CALIBRATION_FILE = "calibration.json"
 class Calibration:
     """``widths[k]`` multiplies the log moves of day k + 1, the last one those of all later days too.
 
-    ``naive_share`` of the paths come from the naive walk. ``start`` and ``end`` are the days it was
+    ``naive_share`` of the paths come from the naive walk, ``network_share`` from the network whose words the
+    model reads. ``start`` and ``end`` are the days it was
     fitted on, ``windows`` how many forecasts of them; ``model`` the hash of the weights it was fitted
     with.
     """
@@ -44,20 +45,29 @@ class Calibration:
     end: date
     windows: int
     model: str
+    network_share: float = 0.0
 
     def __post_init__(self) -> None:
         good = self.widths and all(math.isfinite(width) and 0.1 <= width <= 10 for width in self.widths)
-        if not good or not 0.0 <= self.naive_share < 1.0:
-            raise ValueError(f"no calibration: widths {self.widths}, share {self.naive_share}")
+        shares = self.naive_share, self.network_share
+        if not good or min(shares) < 0 or sum(shares) >= 1:
+            raise ValueError(f"no calibration: widths {self.widths}, shares {shares}")
 
     @property
     def digest(self) -> str:
         """SHA-256 of what changes a forecast."""
-        return hashlib.sha256(json.dumps([self.widths, self.naive_share]).encode()).hexdigest()
+        made: list[Any] = [self.widths, self.naive_share]
+        if self.network_share:
+            made.append(self.network_share)
+        return hashlib.sha256(json.dumps(made).encode()).hexdigest()
 
     def naive_paths(self, paths: int) -> int:
         """How many of so many paths the naive walk gives; never all of them."""
         return min(round(self.naive_share * paths), paths - 1)
+
+    def network_paths(self, paths: int) -> int:
+        """How many of so many paths the network gives; one at least is left to the model."""
+        return max(0, min(round(self.network_share * paths), paths - self.naive_paths(paths) - 1))
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -93,6 +103,7 @@ def read_calibration(base: Path | str | None) -> Calibration | None:
             date.fromisoformat(document["end"]),
             int(document["windows"]),
             str(document["model"]),
+            float(document.get("network_share", 0.0)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(

@@ -89,13 +89,17 @@ class LlamaSampler:
         from stockllm.forecaster.sampling.sample import sample
 
         calibration = self.calibration
-        naive = calibration.naive_paths(paths) if calibration is not None else 0
+        # Neither pool knows the open.
+        alone = calibration is None or self.moment == "open"
+        naive = 0 if alone or calibration is None else calibration.naive_paths(paths)
+        by_network = self._by_network(windows, paths, seed)
+        pool = len(by_network[0].prices) if by_network else 0
         windows = self.informed(windows)
         drawn = sample(
             self.loaded.model,
             self.loaded.tokenizer,
             windows,
-            paths=paths - naive,
+            paths=paths - naive - pool,
             seed=seed,
             prompt=self.prompt,
             fields=self.fields,
@@ -106,12 +110,26 @@ class LlamaSampler:
             return drawn
         closes = [round(float(window.history.close[-1]) * 100) for window in windows]
         made = [widened(mine, close, calibration.widths) for mine, close in zip(drawn, closes, strict=True)]
+        if by_network:
+            made = [pooled(mine, other) for mine, other in zip(made, by_network, strict=True)]
         if not naive:
             return made
         from stockllm.forecaster.sampling.baselines import ewma_walk
 
         walks = ewma_walk(windows, paths=naive, seed=seed)
         return [pooled(mine, walk) for mine, walk in zip(made, walks, strict=True)]
+
+    def _by_network(self, windows: Sequence[Window], paths: int, seed: int) -> list[Paths]:
+        """The paths that the calibration leaves to the network; empty where it leaves none."""
+        network = self.loaded.network
+        alone = self.calibration is None or self.moment == "open"
+        share = 0 if alone or self.calibration is None else self.calibration.network_paths(paths)
+        if not share or self.outlook is None or network is None or not windows:
+            return []
+        from stockllm.forecaster.sampling.informed import NetworkSampler
+
+        sampler = NetworkSampler(self.outlook, self.moment, 0, network=network)
+        return sampler.sample(windows, paths=share, seed=seed)
 
     def informed(self, windows: Sequence[Window]) -> list[Window]:
         """The windows with the words of what is known at the sampler's moment."""
