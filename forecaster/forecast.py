@@ -425,7 +425,8 @@ def _outlook(sampler: Sampler) -> Outlook | None:
 
 
 def _reads_open(sampler: Sampler, moment: Moment) -> bool:
-    return moment == "open" and isinstance(sampler, LlamaSampler) and sampler.prompt == "compact"
+    """Whether a session's open reaches the model: the second compact style alone is given it."""
+    return moment == "open" and isinstance(sampler, LlamaSampler) and sampler.outlook is not None
 
 
 def _knows(sampler: Sampler, ref: ModelRef, night: Night, moment: Moment) -> tuple[str, ...]:
