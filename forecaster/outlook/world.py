@@ -97,6 +97,11 @@ def _new_york_moves(dates: Ints, closes: Floats, days: Ints, until: datetime | N
         moves[old] = np.nan
         # A source that has just come back jumps over its gap.
         moves[1:][old[:-1]] = np.nan
+        # Behind the last close, a holiday of New York's and a source that has stopped look alike.
+        for row in range(len(days) - 1, -1, -1):
+            if last_weekday_before(int(days[row])).toordinal() <= dates[-1]:
+                break
+            moves[row] = np.nan
         # A source that ends before New York's last weekday has not come in yet: that is no move of zero.
         for row in range(len(days) - 1, -1, -1):
             if last_weekday_before(int(days[row])).toordinal() <= dates[-1]:

@@ -15,12 +15,12 @@ class Recipe:
     feed_forward: int = 384
     steps: int = 2000
     batch_tokens: int = 8192
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     #: Share of the steps, at the end, over which the rate falls to nothing. Before it falls the weights
     #: are kept as the trunk that a later training starts from.
     decay_share: float = 0.3
     weight_decay: float = 0.1
-    dropout: float = 0.05
+    dropout: float = 0.0
     seed: int = 3407
     hold_out: int = 200
     #: Share of batches in the reference style, so that the model can speak it at all.

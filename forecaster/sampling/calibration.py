@@ -4,8 +4,8 @@ Three things, all fitted on a period that the model has not read and kept in ``c
 beside its weights: every day's moves are made wider or narrower by a factor, a share of the paths is
 drawn from the naive walk in place of the model, and another from the network whose words it reads (a pool
 of forecasts is better than each where all are near the truth and err differently: Bates and Granger 1969).
-Candles stay valid: a move's factor is the same for all four prices, which keeps their order, and every price is put back
-on its tick and inside its limits.
+Candles stay valid: a move's factor is the same for all four prices, which keeps their order, and every price
+is put back on its tick and inside its limits.
 """
 
 from __future__ import annotations
