@@ -102,11 +102,6 @@ def _new_york_moves(dates: Ints, closes: Floats, days: Ints, until: datetime | N
             if last_weekday_before(int(days[row])).toordinal() <= dates[-1]:
                 break
             moves[row] = np.nan
-        # A source that ends before New York's last weekday has not come in yet: that is no move of zero.
-        for row in range(len(days) - 1, -1, -1):
-            if last_weekday_before(int(days[row])).toordinal() <= dates[-1]:
-                break
-            moves[row] = np.nan
     if until is not None:
         from stockllm.market.moments import new_york_close
 
