@@ -193,10 +193,10 @@ def _code(path: Path, store: Store) -> str:
     """
     found = list(dict.fromkeys(_CODES.findall(path.stem)))
     if len(found) == 1:
-        return found[0]
+        return str(found[0])
     if found:
         if not _YEAR.fullmatch(found[0]) and all(map(_YEAR.fullmatch, found[1:])):
-            return found[0]
+            return str(found[0])
         raise ImportFailed(
             f"The name of {path} holds {' and '.join(found)}, each of which may be a company's code: name a "
             "prices file by its code alone, such as 2330.csv.",

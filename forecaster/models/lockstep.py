@@ -153,8 +153,10 @@ class Lockstep:
     def _qkv(self, layer: _Layer, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated query and key, and value, each (batch, heads, tokens, width)."""
         model = self.model
-        joined = (self._norm(hidden) @ layer.qkv).unflatten(-1, (-1, model.width))
-        query, key, value = joined.split((model.heads, model.kv_heads, model.kv_heads), dim=-2)
+        joined = self._norm(hidden) @ layer.qkv
+        joined = joined.view(*joined.shape[:-1], -1, model.width)
+        heads, both = model.heads, model.heads + model.kv_heads
+        query, key, value = joined[..., :heads, :], joined[..., heads:both, :], joined[..., both:, :]
         cos, sin = cos[:, None], sin[:, None]
 
         def turned(part: Tensor) -> Tensor:

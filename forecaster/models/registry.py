@@ -377,7 +377,11 @@ def weights_hash(base: Path | str) -> str:
             zh=f"{base} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
         )
     folder = base if isinstance(base, Path) else _snapshot(base)
+    from stockllm.forecaster.outlook.network import WEIGHTS_FILE
+
     files = weight_files(folder)
+    # The network says words that the model reads: other words are another forecast.
+    files += [folder / WEIGHTS_FILE] if (folder / WEIGHTS_FILE).is_file() else []
     return _hash_files(tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files))
 
 

@@ -161,10 +161,11 @@ def _market(
 def _flows(panel: Panel, usual: Floats) -> Floats:
     """Net buying over the usual volume, of the day and of five, and whether it is known; (T, N, FLOWS)."""
     share = panel.flows / np.maximum(np.exp2(usual[1:]), 1.0)[..., None]
-    known = np.isfinite(share).all(axis=-1)
+    known = np.asarray(np.isfinite(share).all(axis=-1), dtype=np.float64)
     share = np.clip(np.nan_to_num(share), -1, 1)
     five = _sums(share, 5) / 5
-    return np.concatenate((bounded(share * 5, 2.0), bounded(five * 5, 2.0), known[..., None]), axis=-1)
+    parts: list[Floats] = [bounded(share * 5, 2.0), bounded(five * 5, 2.0), known[..., None]]  # type: ignore[list-item]
+    return np.concatenate(parts, axis=-1)
 
 
 def without_flows(table: Floats32) -> Floats32:

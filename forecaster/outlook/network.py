@@ -87,7 +87,8 @@ class Network:
             hidden = _silu(rows @ member["first.weight"].T + member["first.bias"])
             hidden = _silu(hidden @ member["second.weight"].T + member["second.bias"])
             total += _spread(hidden @ member["out.weight"].T + member["out.bias"])
-        return total / len(self.members)
+        mean: Floats32 = total / np.float32(len(self.members))
+        return mean
 
     def save(self, folder: Path) -> None:
         """Write the weights into a model's folder."""
@@ -217,7 +218,7 @@ def _fit(examples: Examples, seed: int, passes: int) -> dict[str, Floats32]:
                 off = target.nan_to_num().clamp(-8, 8)[..., None] - found
                 loss = torch.maximum(levels * off, (levels - 1) * off).mean(-1) * there
                 optimizer.zero_grad()
-                (loss.mean(0) @ weigh).backward()
+                (loss.mean(0) @ weigh).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 step += 1
     values = [p.detach().numpy().copy() for p in parameters]

@@ -49,8 +49,7 @@ class World:
 
     def knows(self, part: slice) -> Bools:
         """Whether the night (NIGHT) or all of New York (NEW_YORK) was known before each session, (T,)."""
-        found: Bools = np.isfinite(self.moves[:, part]).all(axis=1)
-        return found
+        return np.asarray(np.isfinite(self.moves[:, part]).all(axis=1), dtype=np.bool_)
 
     @classmethod
     def nothing(cls, days: Ints) -> World:
@@ -132,7 +131,8 @@ def _scaled(moves: Floats) -> Floats:
             continue
         out[t] = move / max(variance, 1e-10) ** 0.5
         variance = DECAY * variance + (1 - DECAY) * min(move * move, 25 * variance)
-    return np.clip(out, -6, 6)
+    bounded: Floats = np.clip(out, -6, 6)
+    return bounded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +161,7 @@ def expected(sources: Floats, found: Features) -> Floats:
     """The rolling ridge on some sources, shape (T, N)."""
     rows, stocks = len(sources), found.scaled.shape[1]
     many = sources.shape[1]
-    known = np.isfinite(sources).all(axis=1)
+    known: Bools = np.asarray(np.isfinite(sources).all(axis=1), dtype=np.bool_)
     given = np.where(known[:, None], sources, 0.0)
     own_xx, own_xy = np.eye(many) * 1e-9, np.zeros((many, stocks))
     mean_xx, mean_xy = np.zeros((many, many)), np.zeros(many)

@@ -242,7 +242,7 @@ def _learn(
                 group["lr"] = rate
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 loss, tokens = _loss(model, *batches.batch())
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
