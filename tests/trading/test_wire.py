@@ -275,7 +275,8 @@ def test_what_is_no_order_at_all(served: Served) -> None:
     assert " 413 " in raw(served, chunked).splitlines()[0]
     lying = head + b"Content-Length: 99999999999999999999\r\n\r\nx"
     assert raw(served, lying).splitlines()[0].split()[1] in ("400", "413")
-    assert " 400 " in raw(served, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 99_999).splitlines()[0]
+    long = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 200_000
+    assert " 400 " in raw(served, long).splitlines()[0]
     assert " 400 " in raw(served, b"\x16\x03\x01\x02\x00\r\n\r\n").splitlines()[0]
     for path in ("/nothing", "/../../etc/passwd", "/stock/api/v1/buy/../../secret", "/%2e%2e/%2e%2e"):
         answer = served.session.get(served.root + path, timeout=30)
