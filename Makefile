@@ -12,12 +12,12 @@ BIN := $(VENV)/bin
 
 env: $(VENV)/.ready
 
-$(VENV)/.ready: requirements/lock.txt requirements/unsloth.txt requirements/install-torch.sh pyproject.toml
+$(VENV)/.ready: requirements/lock.txt requirements/develop.txt requirements/unsloth.txt requirements/install-torch.sh pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("stockllm needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": name one with make PYTHON=...") if sys.version_info < (3, 11) else None'
 	@echo "Making the environment in $(VENV); this takes a few minutes the first time."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 sh requirements/install-torch.sh $(BIN)/pip
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install -q -r requirements/lock.txt
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install -q -r requirements/lock.txt -r requirements/develop.txt
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install -q --no-deps -r requirements/unsloth.txt
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@touch $@

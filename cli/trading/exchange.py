@@ -188,6 +188,9 @@ def serve(
     every: float | None = typer.Option(
         None, "--every", min=0.05, max=86_400, metavar="SECONDS", help="Match a session every so often."
     ),
+    proxy: str = typer.Option(
+        "", "--proxy", metavar="ADDRESS", help="The proxy in front, which alone may say for whom it asks."
+    ),
 ) -> None:
     """Serve an exchange over HTTP until Ctrl-C: the university's protocol, and a modern one."""
     from stockllm.trading.exchange.exchange import Exchange
@@ -206,9 +209,11 @@ def serve(
                 zh="現行交易所隨日曆前進：--every 是給重播用的。",
             )
 
+        loopback = host in ("127.0.0.1", "localhost", "::1")
+
         def ready(address: str, taken: int) -> None:
             banner(store.simulated, language, err=True)
-            if host not in ("127.0.0.1", "localhost", "::1"):
+            if not loopback:
                 say(
                     text(
                         "注意：此位址可由其他機器連線，而密碼以明文傳送；請只在可信任的網路使用。",
@@ -227,7 +232,7 @@ def serve(
                 )
             )
 
-        run(exchange, host, port, Terms(rate, every), ready)
+        run(exchange, host, port, Terms(rate, every, proxy.strip(), loopback), ready)
 
 
 def check(name: str = _NAME, as_json: bool = _JSON) -> None:

@@ -12,7 +12,11 @@ import asyncio, json, sys
 from pathlib import Path
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
+from stockllm.tui import app as module
 from stockllm.tui.app import StockApp
+
+# What the user does is written down a second later, with a library that the first paint can do without.
+module._REMEMBER_AFTER_S = 3600.0
 
 # The palette names the actions of tabs whose code nobody has asked for yet.
 TABS = tuple(f"stockllm.tui.{tab}.screen" for tab in ("portfolio", "ledger", "training", "system"))

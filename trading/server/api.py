@@ -18,6 +18,7 @@ from stockllm.data.stores.book_rows import AccountRow, OrderRow, OrderState
 from stockllm.data.stores.books import Books
 from stockllm.trading.exchange.access import TOKEN_LIFE, Credential, NotAllowed, new_token
 from stockllm.trading.exchange.rules import HIGHEST_PRICE, MOST_SHARES, Order
+from stockllm.trading.server.desk import client_of
 
 if TYPE_CHECKING:
     from stockllm.trading.server.desk import Desk
@@ -42,6 +43,26 @@ class Token(BaseModel):
 
     token: str
     expires_at: datetime
+
+
+class Problem(BaseModel):
+    """Why a request was refused: one word for programs, a sentence in English and one in Chinese."""
+
+    reason: str
+    message: str
+    message_zh: str
+
+
+class Refusal(BaseModel):
+    """The body of every refusal."""
+
+    error: Problem
+
+
+#: What any call may answer besides its own.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal} for status in (400, 401, 404, 405, 408, 409, 413, 421, 422, 429, 500, 503)
+}
 
 
 class NewOrder(BaseModel):
@@ -129,19 +150,19 @@ def order_refused(error: OrderRefused) -> JSONResponse:
 
 def routes(desk: "Desk") -> APIRouter:
     """The protocol's calls."""
-    router = APIRouter(prefix="/v1", tags=["modern"])
+    router = APIRouter(prefix="/v1", tags=["modern"], responses=REFUSALS)
     bearer = HTTPBearer(auto_error=False)
 
     async def holder(request: Request, given: Annotated[Any, Depends(bearer)]) -> Credential:
         if given is None or not given.credentials or len(given.credentials) > 200:
             raise NotAllowed
-        return desk.token(_client(request), given.credentials)
+        return desk.token(client_of(request), given.credentials)
 
     Holder = Annotated[Credential, Depends(holder)]  # noqa: N806
 
     @router.post("/tokens", status_code=201)
     async def get_token(request: Request, login: Login) -> Token:
-        who = await desk.password(_client(request), login.account, login.password)
+        who = await desk.password(client_of(request), login.account, login.password)
         token, digest = new_token()
         now = desk.exchange.clock.now()
         expires = now + TOKEN_LIFE
@@ -160,7 +181,7 @@ def routes(desk: "Desk") -> APIRouter:
 
     @router.get("/exchange")
     async def status(request: Request) -> Status:
-        desk.count(_client(request))
+        desk.count(client_of(request))
         return await desk.call(lambda: _status(desk))
 
     @router.post("/orders", status_code=201)
@@ -279,7 +300,3 @@ def _shown(row: OrderRow) -> OrderShown:
         placed_at=taipei(row.placed_at),
         ended_at=taipei(row.ended_at) if row.ended_at else None,
     )
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else "?"

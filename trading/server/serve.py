@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,8 +27,8 @@ from stockllm.data.paths import Home
 from stockllm.trading.exchange.access import NotAllowed
 from stockllm.trading.exchange.exchange import Exchange
 from stockllm.trading.exchange.sessions import NotYet
-from stockllm.trading.server import api, wire
-from stockllm.trading.server.desk import LOG, Desk, TooOften
+from stockllm.trading.server import api, connections, wire
+from stockllm.trading.server.desk import LOG, Desk, TooOften, client_of
 
 #: The largest request body; an order has a few hundred bytes.
 LARGEST_BODY = 64 * 1024
@@ -36,16 +36,26 @@ LARGEST_BODY = 64 * 1024
 SLOWEST_BODY_S = 10.0
 #: How often a live exchange looks for the prices of the session that has ended.
 LIVE_LOOK_S = 60.0
+#: Requests that are answered at a time.
+MOST_REQUESTS = 1000
+#: What this machine is called in requests that come from it.
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 _LOG_BYTES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to serve: requests a second for each account, and seconds between a replay's sessions."""
+    """How to serve: requests a second for each account, and seconds between a replay's sessions.
+
+    ``proxy`` is the address of the one that may say for whom it asks (X-Forwarded-For); nobody else may.
+    On the ``loopback`` without one, requests must name this machine as their host.
+    """
 
     rate: float = 100.0
     every: float | None = None
+    proxy: str = ""
+    loopback: bool = True
 
 
 def create_app(exchange: Exchange, terms: Terms | None = None) -> Any:
@@ -67,6 +77,7 @@ def create_app(exchange: Exchange, terms: Terms | None = None) -> Any:
         description="A simulated exchange for Taiwan stocks. docs/exchange.md has its rules.",
         docs_url=None,  # its page would come from another site
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever Host was sent
         lifespan=lifespan,
     )
     app.include_router(api.routes(desk))
@@ -74,7 +85,7 @@ def create_app(exchange: Exchange, terms: Terms | None = None) -> Any:
     for base in wire.BASES:
         app.include_router(university, prefix=base, include_in_schema=base == wire.BASES[0])
     _answer_errors(app)
-    return BodyLimit(app)
+    return Gate(app, () if terms.proxy or not terms.loopback else LOOPBACK)
 
 
 async def _clockwork(desk: Desk, every: float | None) -> None:
@@ -98,8 +109,8 @@ def _answer_errors(app: FastAPI) -> None:
     """Every refusal in the form of the protocol that was spoken."""
 
     def answer(request: Request, reason: str, en: str, zh: str, http: int, **headers: str) -> JSONResponse:
-        if http != 401:
-            LOG.info("%s %s: %d %s", request.method, _route(request), http, reason)
+        # With the client, so that what watches logs (fail2ban) can shut somebody out.
+        LOG.info("%s %s from %s: %d %s", request.method, _route(request), client_of(request), http, reason)
         if request.url.path.startswith("/v1/"):
             return api.refused(reason, en, zh, http, **headers)
         found = wire.failed(zh, http)
@@ -153,17 +164,41 @@ def _route(request: Request) -> str:
     return str(getattr(request.scope.get("route"), "path", "(no such path)"))
 
 
-class BodyLimit:
-    """Takes bodies in whole, or answers that they are too large or too slow."""
+class Gate:
+    """What comes before either protocol: whose host is meant, how many at once, and bodies as a whole.
 
-    def __init__(self, app: Any) -> None:
+    A page of another site whose name points to this machine sends that name as its host.
+    """
+
+    def __init__(self, app: Any, hosts: Collection[str] = ()) -> None:
         self.app = app
+        self._hosts = frozenset(hosts)
+        self._inside = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         modern = scope["path"].startswith("/v1/")
+        names = {name for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:  # two lengths: a smuggler's request
+            length = "A request has one length: Content-Length or Transfer-Encoding."
+            await _refuse(modern, 400, "form", length, "格式錯誤")(scope, receive, send)
+        elif self._hosts and not _hosts(scope["headers"]) <= self._hosts:
+            host = "The exchange answers to this machine's own names alone."
+            await _refuse(modern, 421, "host", host, "主機名稱錯誤")(scope, receive, send)
+        elif self._inside >= MOST_REQUESTS:
+            await _refuse(modern, 503, "busy", "Too many requests at once: try again.", "系統忙碌")(
+                scope, receive, send
+            )
+        else:
+            self._inside += 1
+            try:
+                await self._answer(scope, receive, send, modern)
+            finally:
+                self._inside -= 1
+
+    async def _answer(self, scope: Any, receive: Any, send: Any, modern: bool) -> None:
         try:
             async with asyncio.timeout(SLOWEST_BODY_S):
                 body = await _body(scope, receive)
@@ -186,6 +221,12 @@ class BodyLimit:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, replay, send)
+
+
+def _hosts(headers: Iterable[tuple[bytes, bytes]]) -> set[str]:
+    """The names in Host headers, without their ports."""
+    names = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"host"]
+    return {n.rpartition("]")[0] + "]" if n.startswith("[") else n.partition(":")[0] for n in names}
 
 
 async def _body(scope: Any, receive: Callable[[], Any]) -> bytes | None:
@@ -247,11 +288,12 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                http="h11",  # it bounds the size of a request's head
+                http=connections.protocol(),  # over h11, which bounds the size of a request's head
                 loop="asyncio",
-                timeout_keep_alive=60,
+                timeout_keep_alive=connections.KEEP_ALIVE_S,
                 timeout_graceful_shutdown=10,
-                limit_concurrency=1000,
+                proxy_headers=bool(terms.proxy),
+                forwarded_allow_ips=terms.proxy or None,
             )
         )
         self._ready = ready

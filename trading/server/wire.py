@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from stockllm.collectors.clock import TAIPEI
 from stockllm.data.errors import OrderRefused
@@ -23,6 +24,7 @@ from stockllm.market.fees import Side
 from stockllm.market.instruments import instrument_of
 from stockllm.trading.exchange.access import NotAllowed
 from stockllm.trading.exchange.rules import LOT, MOST_SHARES, OffTick, Order
+from stockllm.trading.server.desk import client_of
 
 if TYPE_CHECKING:
     from stockllm.trading.server.desk import Desk
@@ -36,6 +38,20 @@ _PRICE = re.compile(r"\d{1,9}(\.\d{0,20})?", re.ASCII)
 _DAY = re.compile(r"\d{8}", re.ASCII)
 _LONGEST = 200
 _TYPES = {"TWSE": "TWSE", "TPEx": "OTC"}
+
+
+class Failed(BaseModel):
+    """The body of every refusal; ``data`` is there, and empty, where the call has data."""
+
+    result: Literal["failed"]
+    status: str
+    data: list[Any] | None = None
+
+
+#: What any call may answer besides its own.
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failed} for status in (400, 404, 405, 408, 413, 421, 422, 429, 500, 503)
+}
 
 
 class BadForm(OrderRefused):
@@ -52,7 +68,7 @@ def failed(status: str, http: int = 200, **more: Any) -> JSONResponse:
 
 def routes(desk: Desk) -> APIRouter:
     """The protocol's calls."""
-    router = APIRouter(tags=["university"])
+    router = APIRouter(tags=["university"], responses=FAILURES)
 
     @router.post("/buy")
     async def buy(request: Request) -> JSONResponse:
@@ -66,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
     async def get_user_stocks(request: Request) -> JSONResponse:
         try:
             form = await _form(request, ("account", "password"))
-            who = await desk.password(_client(request), form["account"], form["password"])
+            who = await desk.password(client_of(request), form["account"], form["password"])
             account, held = await desk.look(who, lambda books, own: (own, books.holdings(own.id)))
         except NotAllowed:
             return failed("帳號或密碼錯誤", data=[])
@@ -77,7 +93,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/api_get_stock_info_from_date_json/{code}/{start}/{end}")
     async def get_stock_info(request: Request, code: str, start: str, end: str) -> JSONResponse:
-        desk.count(_client(request))
+        desk.count(client_of(request))
         first, last = _date(start), _date(end)
         if first is None or last is None:
             return failed("日期格式錯誤", data=[])
@@ -89,7 +105,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/stock_list")
     async def stock_list(request: Request) -> JSONResponse:
-        desk.count(_client(request))
+        desk.count(client_of(request))
         codes = await desk.call(desk.exchange.store.bars.codes)
         return JSONResponse(
             {code: {"name": desk.company(code).listed_name, "type": _type(desk, code)} for code in codes}
@@ -97,7 +113,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/stock_type")
     async def stock_type(request: Request, stock_code: str = "") -> JSONResponse:
-        desk.count(_client(request))
+        desk.count(client_of(request))
         if not _CODE.fullmatch(stock_code):
             return failed("股票代號錯誤")
         span = await desk.call(lambda: desk.exchange.store.bars.span(stock_code))
@@ -109,7 +125,7 @@ def routes(desk: Desk) -> APIRouter:
 async def _order(desk: Desk, request: Request, side: Side) -> JSONResponse:
     try:
         form = await _form(request, ("account", "password", "stock_code", "stock_shares", "stock_price"))
-        who = await desk.password(_client(request), form["account"], form["password"])
+        who = await desk.password(client_of(request), form["account"], form["password"])
         price = _price(form["stock_price"], side, desk.off_tick)
         order = Order(_code(form["stock_code"]), side, _lots(form["stock_shares"]), price)
 
@@ -182,10 +198,6 @@ def _date(text: str) -> date | None:
         return datetime.strptime(text, "%Y%m%d").date() if _DAY.fullmatch(text) else None
     except ValueError:
         return None
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else "?"
 
 
 def _type(desk: Desk, code: str) -> str:

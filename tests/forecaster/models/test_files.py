@@ -67,7 +67,7 @@ def test_a_pickle_beside_weights_that_nobody_loads(folder: Path, home: Home, tmp
 
 
 @pytest.mark.parametrize(
-    "named", ["../model/other.safetensors", "/tmp/other.safetensors", "other.bin", ".safetensors", 7, None]
+    "named", ["../model/other.safetensors", "/x/other.safetensors", "other.bin", ".safetensors", 7, None]
 )
 def test_an_index_names_files_of_its_own_folder(folder: Path, named: Any) -> None:
     (folder / "model.safetensors").rename(folder / "other.safetensors")
