@@ -308,6 +308,15 @@ def _show_result(info: AdapterInfo, language: str) -> None:
                 language,
             )
         )
+    if card.crps_base is not None and card.crps_adapter is not None:
+        alone, tuned, count = f"{card.crps_base:.5f}", f"{card.crps_adapter:.5f}", f"{card.crps_windows:,}"
+        show(
+            text(
+                f"驗證 CRPS：基礎模型 {alone}，加上轉接器 {tuned}（{count} 個預測）",
+                f"CRPS on validation: {alone} by the base, {tuned} with the adapter ({count} forecasts)",
+                language,
+            )
+        )
     if card.speed:
         zh = (
             f"速度：每秒 {card.speed['windows_per_second']:,.1f} 個視窗、"

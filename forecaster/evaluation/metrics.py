@@ -13,7 +13,32 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from stockllm.forecaster.sampling.crps import Floats, fair_crps
+
+__all__ = [
+    "FEWEST_DATES",
+    "FEWEST_STOCKS",
+    "INTERVALS",
+    "PINBALL_LEVELS",
+    "TOLERANCE",
+    "Flags",
+    "Floats",
+    "by_date",
+    "diebold_mariano",
+    "direction",
+    "fair_crps",
+    "inside",
+    "intervals",
+    "overlap",
+    "pinball",
+    "pit",
+    "quantiles",
+    "rank_correlation",
+    "rank_ic",
+    "tendency",
+    "wilson",
+]
+
 Flags = NDArray[np.bool_]
 
 #: Log returns nearer than this are the same price: a tick is never so small.
@@ -25,23 +50,6 @@ INTERVALS = (0.50, 0.80, 0.95)
 #: Origins, or stocks on one day, that a test or a correlation needs at least.
 FEWEST_DATES = 5
 FEWEST_STOCKS = 5
-
-
-def fair_crps(samples: Floats, actual: Floats) -> Floats:
-    """Continuous ranked probability score of ensembles, in its fair form, shape (n,).
-
-    mean |x_i - y| - sum_ij |x_i - x_j| / (2 m (m - 1)), unbiased in the number m of paths (Ferro
-    2014): the form that divides by m^2 punishes small ensembles. It may be slightly negative.
-    """
-    ordered = np.sort(samples, axis=1)
-    paths = ordered.shape[1]
-    if paths < 2:
-        raise ValueError("the fair CRPS needs two paths")
-    # sum_ij |x_i - x_j| = 2 sum_k (2k - m + 1) x_(k), k from 0
-    weights = 2 * np.arange(paths) - paths + 1
-    spread = ordered @ weights / (paths * (paths - 1))
-    score: Floats = np.abs(ordered - actual[:, None]).mean(axis=1) - spread
-    return score
 
 
 def quantiles(samples: Floats, levels: Sequence[float]) -> Floats:

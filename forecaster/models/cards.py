@@ -29,6 +29,7 @@ class Card:
     ``crps_base`` and ``crps_adapter`` are the mean CRPS of the base alone and with the adapter on the same
     validation windows, None where nobody measured: ``auto`` takes an adapter only where it is the better.
     ``speed`` is how fast the run trained since it last started, as `trainer.follow` measures it.
+    ``crps_windows`` counts the forecasts that the two CRPS were measured on, as `training.gate` does it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Card:
     flags: dict[str, Any]
     run: str
     versions: dict[str, str] = field(default_factory=dict)
+    crps_windows: int = 0
     speed: dict[str, float] = field(default_factory=dict)
     method: str = "lora"
     trainable: int = 0
@@ -58,13 +60,14 @@ class Card:
     crps_adapter: float | None = None
 
 
-_KINDS: dict[type, tuple[str, ...]] = {
+_KINDS: dict[type | tuple[type, ...], tuple[str, ...]] = {
     str: (
         *("name", "base", "base_hash", "hash", "made_at", "data_start", "data_end"),
         *("prompt", "engine", "run", "method"),
     ),
     bool: ("simulated",),
-    int: ("embargo", "steps", "trainable"),
+    int: ("embargo", "steps", "trainable", "crps_windows"),
+    (float, int, type(None)): ("crps_base", "crps_adapter"),
     list: ("companies", "tasks"),
     dict: ("examples", "losses", "flags", "versions", "speed"),
 }
@@ -112,8 +115,10 @@ def versions() -> dict[str, str]:
 def write_card(folder: Path, card: Card) -> None:
     """Put ``card.json`` and ``README.md`` into an adapter's folder."""
     text = json.dumps(asdict(card), ensure_ascii=False, indent=2) + "\n"
-    (folder / CARD_FILE).write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(readme(card), encoding="utf-8")
+    for name, content in (("README.md", readme(card)), (CARD_FILE, text)):
+        part = folder / f".{name}.part"  # an adapter that is in use has a card at any moment
+        part.write_text(content, encoding="utf-8")
+        part.replace(folder / name)
 
 
 def read_card(folder: Path) -> Card:

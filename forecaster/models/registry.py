@@ -252,6 +252,11 @@ def load_model(ref: ModelRef) -> LoadedModel:
     return _load(ref, weights_hash(ref.base), adapter_hash)
 
 
+def forget() -> None:
+    """Let go of the models that `load_model` keeps in memory."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load(ref: ModelRef, model_hash: str, adapter_hash: str | None) -> LoadedModel:
     card = _card_for(ref, ref.adapter_dir, model_hash) if ref.adapter_dir else None

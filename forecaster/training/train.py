@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from stockllm.data.errors import NotEnoughHistory, TrainingStopped, UsageError
+from stockllm.data.errors import NotEnoughHistory, StockllmError, TrainingStopped, UsageError
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.encoding.prompts import NEWEST
 from stockllm.forecaster.encoding.windows import Split, Task, require_history
@@ -31,15 +31,16 @@ from stockllm.forecaster.models.engines import (
     prepare_imports,
     refuse_quantised,
 )
-from stockllm.forecaster.models.presets import watched
+from stockllm.forecaster.models.presets import out_of_memory, watched
 from stockllm.forecaster.models.registry import (
     EMBEDDED,
     AdapterInfo,
+    ModelRef,
     list_adapters,
     resolve_model,
     weights_hash,
 )
-from stockllm.forecaster.training import runs
+from stockllm.forecaster.training import gate, runs
 from stockllm.forecaster.training.options import TrainOptions
 from stockllm.forecaster.training.patience import Patience, no_validation
 from stockllm.forecaster.training.plan import Plan, begun, draw
@@ -111,37 +112,127 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
             left_out = f"Left out: {sentence}", f"略過：{sentence.zh}"
             tell(TrainEvent("preparing", text=left_out[0], text_zh=left_out[1]))
         info = _saved_before(store.home, run)
-        if info is None:
+        if info is None or _uncompared(info, run, options):
             memory = watched(options.preset, options.model_name, options.batch_size)
             ending = reported(
-                store, run.name, options.document(), run.folder, tell, lambda: _how_to_go_on(run, options)
+                store,
+                run.name,
+                options.document(),
+                run.folder,
+                tell,
+                lambda: _how_to_go_on(run, options, store),
             )
             with ending, _engines_hushed(run), memory:
-                if options.engine == "unsloth" != engine:
-                    tell(
-                        TrainEvent(
-                            "preparing",
-                            text=f"Unsloth has no {options.method}; PEFT trains it.",
-                            text_zh=f"Unsloth 沒有 {options.method}，改由 PEFT 訓練。",
-                        )
-                    )
-                loading = f"Loading {base.name} with {engine}.", f"以 {engine} 載入 {base.name}。"
-                tell(TrainEvent("preparing", text=loading[0], text_zh=loading[1]))
-                loaded = load(engine, base.base, options.lora)
-                base_hash = weights_hash(base.base)
-                plan = begun(run, base_hash)
-                if plan is None:
-                    plan = draw(run, store, options, base_hash, split, sources.bars, loaded)
-                fitted = _fit(loaded, run, options, plan, tell, stop)
-                tell(TrainEvent("saving", plan.steps, plan.steps))
-                info = _save(loaded, store.home, run, options, plan, fitted)
+                if info is None:
+                    info = _made(store, run, options, base, engine, split, sources, tell, stop)
+                info = _compared(store, run, options, base, info, tell, stop)
         run.finish()
+        verdict = gate.verdict_in_words(gate.Verdict.of(cards.read_card(info.path)))
         tell(
             TrainEvent(
-                "finished", text=f"The adapter {info.name} is ready.", text_zh=f"轉接器 {info.name} 已完成。"
+                "finished",
+                text=f"The adapter {info.name} is ready. {verdict}",
+                text_zh=f"轉接器 {info.name} 已完成。{verdict.zh}",
             )
         )
         return info
+
+
+def _made(
+    store: Store,
+    run: Run,
+    options: TrainOptions,
+    base: ModelRef,
+    engine: str,
+    split: Split,
+    sources: Sources,
+    tell: Tell,
+    stop: StopRequest,
+) -> AdapterInfo:
+    """Load the base, train it, and put the adapter among the home's."""
+    assert base.base is not None
+    if options.engine == "unsloth" != engine:
+        tell(
+            TrainEvent(
+                "preparing",
+                text=f"Unsloth has no {options.method}; PEFT trains it.",
+                text_zh=f"Unsloth 沒有 {options.method}，改由 PEFT 訓練。",
+            )
+        )
+    loading = f"Loading {base.name} with {engine}.", f"以 {engine} 載入 {base.name}。"
+    tell(TrainEvent("preparing", text=loading[0], text_zh=loading[1]))
+    loaded = load(engine, base.base, options.lora)
+    base_hash = weights_hash(base.base)
+    plan = begun(run, base_hash)
+    if plan is None:
+        plan = draw(run, store, options, base_hash, split, sources.bars, loaded)
+    fitted = _fit(loaded, run, options, plan, tell, stop)
+    tell(TrainEvent("saving", plan.steps, plan.steps))
+    return _save(loaded, store.home, run, options, plan, fitted)
+
+
+def _uncompared(info: AdapterInfo, run: Run, options: TrainOptions) -> bool:
+    """Whether a finished adapter could still be held against its base."""
+    there = run.document()["validation_from"] is not None and options.validation_windows > 0
+    return there and gate.Verdict.of(cards.read_card(info.path)) is None
+
+
+def _compared(
+    store: Store,
+    run: Run,
+    options: TrainOptions,
+    base: ModelRef,
+    info: AdapterInfo,
+    tell: Tell,
+    stop: StopRequest,
+) -> AdapterInfo:
+    """Write on the adapter's card how it forecasts beside its base, where there are days to tell.
+
+    The adapter is in its place already: whatever happens here, it is not lost, and without figures on its
+    card nobody takes it unasked.
+    """
+    stop.patient = False  # nothing is lost by stopping at once
+    if not _uncompared(info, run, options):
+        return info
+    card = cards.read_card(info.path)
+    assert card.validation_from is not None
+    held = gate.held_windows(
+        store,
+        card.companies,
+        validation_from=date.fromisoformat(card.validation_from),
+        wanted=min(gate.MOST_WINDOWS, options.validation_windows),
+        prompt=options.prompt,
+    )
+    if held is None:
+        return info
+    count = len(held.windows)
+    tell(
+        TrainEvent(
+            "validating",
+            card.steps,
+            card.steps,
+            text=f"Comparing with the base on {count} forecasts from {card.validation_from} on.",
+            text_zh=f"與基礎模型比較 {card.validation_from} 起的 {count} 個預測。",
+        )
+    )
+    adapter = replace(base, adapter=info.name, adapter_dir=info.path)
+    try:
+        verdict = gate.compare(store, base, adapter, held, card)
+    except Exception as error:
+        if not isinstance(error, StockllmError) and not out_of_memory(error):
+            raise
+        why, zh = str(error), getattr(error, "zh", "")
+        if not isinstance(error, StockllmError):
+            why, zh = "Comparing with the base ran out of memory.", "與基礎模型比較時記憶體不足。"
+        tell(TrainEvent("validating", card.steps, card.steps, text=why, text_zh=zh or why))
+        return info
+    if verdict is None:
+        return info
+    figures = replace(
+        card, crps_base=verdict.base, crps_adapter=verdict.adapter, crps_windows=verdict.windows
+    )
+    cards.write_card(info.path, figures)
+    return _listed(store.home, run.name)
 
 
 def resume(
@@ -371,7 +462,14 @@ def _listed(home: Home, name: str) -> AdapterInfo:
     return next(adapter for adapter in list_adapters(home) if adapter.name == name)
 
 
-def _how_to_go_on(run: Run, options: TrainOptions) -> TrainingStopped:
+def _how_to_go_on(run: Run, options: TrainOptions, store: Store) -> TrainingStopped:
+    if _saved_before(store.home, run) is not None:
+        return TrainingStopped(
+            f"The adapter {run.name} is ready, but the comparison with its base was stopped; "
+            f"{_resume_command(run, options)} compares again, and until then `auto` does not take it.",
+            zh=f"轉接器 {run.name} 已完成，但與基礎模型的比較已停止：{_resume_command(run, options)} "
+            "會重新比較，在那之前 `auto` 不會選用它。",
+        )
     checkpoints = run.checkpoints()
     if not checkpoints:
         return TrainingStopped(

@@ -133,6 +133,9 @@ def test_the_card_says_how_it_was_made(tuned: dict[str, Path], home: Home, tiny_
         assert (card.method, card.steps, card.hash) == (method, STEPS, weights_hash(folder))
         assert card.base_hash == weights_hash(tiny_model)
         assert card.flags["method"] == method
+        assert card.crps_windows == 2
+        assert card.crps_base == pytest.approx(read_card(tuned["lora"]).crps_base)
+        assert card.crps_adapter is not None
         words = (folder / "README.md").read_text(encoding="utf-8")
         assert f"| method | {method}, {card.trainable:,} numbers trained |" in words
         assert f"library_name: {'transformers' if method == 'full' else 'peft'}\n" in words
