@@ -35,7 +35,7 @@ from stockllm.forecaster.alignment.outcomes import Outcomes, Pair, gather, later
 from stockllm.forecaster.encoding.prompts import NEWEST, Example, prompt_messages
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
-from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, resolve_model, weights_hash
+from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, refuse_peer, resolve_model, weights_hash
 from stockllm.forecaster.training.examples import measure_with
 from stockllm.forecaster.training.progress import ProgressLog, StopRequest, TrainEvent, reported, runs_folder
 
@@ -152,6 +152,7 @@ def align(
 
 def _refuse(ref: ModelRef, options: AlignOptions) -> cards.Card | None:
     """UsageError for a model that cannot be aligned; the card of the adapter it starts from."""
+    refuse_peer(ref)
     if ref.base is None or ref.server is not None:
         raise UsageError(
             f"{ref.name} has no weights to align; name a model such as {EMBEDDED}.",

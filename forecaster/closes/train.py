@@ -34,7 +34,7 @@ from stockllm.forecaster.models import presets
 from stockllm.forecaster.models.cards import versions
 from stockllm.forecaster.models.engines import no_bars, prepare_imports, quiet_imports, reach
 from stockllm.forecaster.models.files import NO_CODE, SAFE
-from stockllm.forecaster.models.registry import ModelRef, resolve_model, weights_hash
+from stockllm.forecaster.models.registry import ModelRef, refuse_peer, resolve_model, weights_hash
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.training.progress import StopRequest, TrainEvent
 
@@ -103,6 +103,7 @@ def train(store: Store, options: ClosesOptions, tell: Tell = lambda _: None) -> 
             zh=f"已有收盤價模型 {options.name!r}；請用別的 --name。",
         )
     base = resolve_model(options.model_name, store.home)
+    refuse_peer(base)
     if base.base is None or base.server is not None or base.adapter is not None:
         raise UsageError(
             f"{options.model_name} is no model to train on; name a folder or a hub id, such as "

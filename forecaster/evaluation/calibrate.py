@@ -21,7 +21,7 @@ from stockllm.data.errors import UsageError
 from stockllm.data.store import Store
 from stockllm.forecaster.evaluation.cases import Cases, Request, gather
 from stockllm.forecaster.evaluation.metrics import Floats, fair_crps
-from stockllm.forecaster.models.registry import ModelRef, weights_hash
+from stockllm.forecaster.models.registry import ModelRef, refuse_peer, weights_hash
 from stockllm.forecaster.outlook.moments import outlook_of
 from stockllm.forecaster.outlook.outlook import Outlook
 from stockllm.forecaster.sampling.baselines import ewma_walk
@@ -99,6 +99,7 @@ def calibrate(
     :raises UsageError: a model that is no folder, or a period that it has read.
     :raises NotEnoughHistory: no company with enough days.
     """
+    refuse_peer(ref)
     if not isinstance(ref.base, Path) or ref.adapter is not None:
         raise UsageError(
             "Only a base model in a folder can be calibrated: pass that folder as --model.",

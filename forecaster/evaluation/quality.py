@@ -25,7 +25,7 @@ from stockllm.forecaster.encoding.prompts import Example, Message, training_mess
 from stockllm.forecaster.encoding.windows import Task, Window, window_at
 from stockllm.forecaster.evaluation.text_measures import has_risk_note, numbers_in_context, percentiles
 from stockllm.forecaster.models.endpoint import Endpoint
-from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model
+from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, load_model, refuse_peer
 from stockllm.forecaster.sampling.cutoffs import cutoff
 from stockllm.forecaster.sampling.sample import TOKENS_A_DAY
 
@@ -135,6 +135,7 @@ def measure(
     :raises ModelUnavailable: where the model cannot be had, or its server does not answer.
     """
     ask.check()
+    refuse_peer(ref)
     if ref.base is None:
         raise UsageError(
             f"{ref.name} is a formula and writes no text: name a model, such as llama or openai:URL#NAME.",

@@ -27,6 +27,7 @@ from stockllm.forecaster.models.registry import (
     _card_for,
     _snapshot,
     load_model,
+    refuse_peer,
     weights_hash,
 )
 from stockllm.forecaster.sampling.cutoffs import TRAINING_FILE, cutoff, held_out
@@ -93,6 +94,7 @@ def export(ref: ModelRef, target: Path, kind: Kind) -> Exported:
 
 def describe(ref: ModelRef, kind: Kind) -> Facts:
     """What an export of a model would be; refuses what none can be made of."""
+    refuse_peer(ref)
     if ref.base is None:
         raise UsageError(
             f"{ref.name} is a formula and no model: export llama, llama+ADAPTER, a folder or a hub id.",

@@ -10,6 +10,7 @@
 | a folder or a hub id | that Llama model |
 | a folder or a hub id, then ``+NAME`` | that Llama model with an adapter |
 | ``openai:BASE_URL#NAME`` | a model behind an OpenAI-compatible server |
+| ``chronos:`` or ``timesfm:``, then a folder or a hub id | a peer: ``forecaster.sampling.peers`` |
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockllm.data.errors import ModelUnavailable
+from stockllm.data.errors import ModelUnavailable, UsageError
 from stockllm.data.paths import Home
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion
@@ -47,6 +48,8 @@ EMBEDDED = "llama"
 NAIVE = "ewma"
 #: What a Llama is measured against; ``forecaster.sampling.samplers`` says what each is.
 BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn", "ewma+world", "network")
+#: Forecasters of the field, by what their names begin with; ``forecaster.sampling.peers`` says what they are.
+PEERS = ("chronos", "timesfm")
 AUTO = "auto"
 
 
@@ -62,6 +65,8 @@ class ModelRef:
     adapter: str | None = None
     adapter_dir: Path | None = None
     server: Endpoint | None = None
+    #: Which of PEERS loads the base; None for a Llama.
+    peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,8 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     if name.startswith(PREFIX):
         server = Endpoint.parse(name, home)
         return ModelRef(server.name, server.name, server=server)
+    if name.partition(":")[0] in PEERS and ":" in name:
+        return _peer(name)
     if name in ("", AUTO):
         name = automatic(home).name
     whole = name in BASELINES or Path(name).expanduser().is_dir()
@@ -240,6 +247,30 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     return ModelRef(base_name, base, adapter, folder)
 
 
+def _peer(name: str) -> ModelRef:
+    """The peer that ``KIND:FOLDER_OR_HUB_ID`` names."""
+    kind, _, place = name.partition(":")
+    place = place.strip()
+    folder = Path(place).expanduser()
+    if place and folder.is_dir():
+        return ModelRef(f"{kind}:{place}", folder.absolute(), peer=kind)
+    if place.count("/") == 1 and not place.startswith(("/", ".", "~")) and not place.endswith("/"):
+        return ModelRef(f"{kind}:{place}", place, peer=kind)
+    raise ModelUnavailable(
+        f"'{name}' names neither a folder nor a hub id: write {kind}:FOLDER or {kind}:OWNER/MODEL.",
+        zh=f"「{name}」不是資料夾，也不是模型庫代號：請寫成 {kind}:資料夾 或 {kind}:OWNER/MODEL。",
+    )
+
+
+def refuse_peer(ref: ModelRef) -> None:
+    """UsageError where a model is a peer, which forecasts and does nothing else here."""
+    if ref.peer is not None:
+        raise UsageError(
+            f"{ref.name} can only forecast: use it with forecast or evaluate, and name a Llama here.",
+            zh=f"{ref.name} 只能用來預測：請用於 forecast 或 evaluate，並在此指定 Llama 模型。",
+        )
+
+
 def load_model(ref: ModelRef) -> LoadedModel:
     """Load a model for sampling, its adapter merged in where that can be; kept in memory for the next call.
 
@@ -248,6 +279,7 @@ def load_model(ref: ModelRef) -> LoadedModel:
     """
     if ref.base is None:
         raise ValueError("a baseline has nothing to load")
+    refuse_peer(ref)
     adapter_hash = weights_hash(ref.adapter_dir) if ref.adapter_dir else None
     return _load(ref, weights_hash(ref.base), adapter_hash)
 
@@ -381,9 +413,9 @@ def weights_hash(base: Path | str) -> str:
             f"{base} is a server, which keeps its weights to itself: name a folder or a hub id here.",
             zh=f"{base} 是伺服器，權重不在這裡：請在此指定資料夾或 hub 名稱。",
         )
-    folder = base if isinstance(base, Path) else _snapshot(base)
     from stockllm.forecaster.outlook.network import WEIGHTS_FILE
 
+    folder = model_folder(base)
     files = weight_files(folder)
     # The network says words that the model reads: other words are another forecast.
     files += [folder / WEIGHTS_FILE] if (folder / WEIGHTS_FILE).is_file() else []
@@ -398,6 +430,11 @@ def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
             while block := handle.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def model_folder(base: Path | str) -> Path:
+    """The folder of a model: its own, or that of a hub id in the local cache, downloaded if not yet there."""
+    return base if isinstance(base, Path) else _snapshot(base)
 
 
 def _snapshot(hub_id: str) -> Path:

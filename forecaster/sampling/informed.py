@@ -166,26 +166,37 @@ def learnt(outlook: Outlook, until: int, kept_out: frozenset[str] = frozenset())
 
 def follow(window: Window, quantiles: Floats, *, paths: int, seed: int) -> Paths:
     """Candles whose closes have given quantiles, (3, 40), over 1, 5 and 20 sessions."""
-    horizon = len(window.future_dates)
-    rng = window_rng(window, seed)
-    days = np.arange(1, horizon + 1)
-    ranks = np.cumsum(rng.standard_normal((paths, horizon)), axis=1) / np.sqrt(days)
-    sigma = float(encode(window.history).sigma[-1])
+    days = np.arange(1, len(window.future_dates) + 1)
     # Between the horizons that it was taught, the quantiles go over into each other by the log of days.
     share = np.interp(np.log(days), np.log(HORIZONS), np.arange(len(HORIZONS)))
     low = np.minimum(share.astype(np.int64), len(HORIZONS) - 2)
     part = (share - low)[:, None]
     lines = quantiles[low] * (1 - part) + quantiles[low + 1] * part
+    return along(window, lines, _RANKS, paths=paths, seed=seed)
+
+
+def along(window: Window, lines: Floats, at: Floats, *, paths: int, seed: int) -> Paths:
+    """Candles whose closes have given quantiles on each day.
+
+    :param lines: of the log return since the last close, in units of the volatility of as many days,
+        shape (horizon, levels).
+    :param at: the normal ranks of the levels, rising, shape (levels,).
+    """
+    horizon = len(window.future_dates)
+    rng = window_rng(window, seed)
+    days = np.arange(1, horizon + 1)
+    ranks = np.cumsum(rng.standard_normal((paths, horizon)), axis=1) / np.sqrt(days)
+    sigma = float(encode(window.history).sigma[-1])
     ends = np.empty((paths, horizon))
     for day in range(horizon):
-        ends[:, day] = _at_ranks(ranks[:, day], lines[day]) * sigma * np.sqrt(day + 1)
+        ends[:, day] = _at_ranks(ranks[:, day], lines[day], at) * sigma * np.sqrt(day + 1)
     return walk_to(window, np.diff(ends, axis=1, prepend=0.0), rng=rng)
 
 
-def _at_ranks(ranks: Floats, line: Floats) -> Floats:
-    """A quantile line read at normal ranks; straight on beyond its ends."""
-    found = np.interp(ranks, _RANKS, line)
-    for side, at in ((ranks < _RANKS[0], (0, 1)), (ranks > _RANKS[-1], (-1, -2))):
-        slope = (line[at[0]] - line[at[1]]) / (_RANKS[at[0]] - _RANKS[at[1]])
-        found = np.where(side, line[at[0]] + slope * (ranks - _RANKS[at[0]]), found)
+def _at_ranks(ranks: Floats, line: Floats, at: Floats) -> Floats:
+    """A quantile line, given at normal ranks ``at``, read at others; straight on beyond its ends."""
+    found = np.interp(ranks, at, line)
+    for side, (end, inner) in ((ranks < at[0], (0, 1)), (ranks > at[-1], (-1, -2))):
+        slope = (line[end] - line[inner]) / (at[end] - at[inner])
+        found = np.where(side, line[end] + slope * (ranks - at[end]), found)
     return found

@@ -11,7 +11,8 @@
 | ``ewma+world`` | the naive walk moved by a ridge on what the world said before the session |
 | ``network`` | quantiles by a small network that knows what the Llama knows |
 
-A model behind a server (``openai:BASE_URL#NAME``) is `remote.RemoteSampler`.
+A model behind a server (``openai:BASE_URL#NAME``) is `remote.RemoteSampler`; a forecaster of the field
+(``chronos:`` and ``timesfm:``) is `peers.PeerSampler`.
 """
 
 from __future__ import annotations
@@ -184,13 +185,17 @@ def sampler_for(
     :param calibrated: whether a Llama's calibration is used, where it has one for this style.
     :param outlook: what is known beside the candles; asked by models that read it, None for nothing.
     :param moment: when the forecasts are made.
-    :raises ModelUnavailable: a Llama or adapter that cannot be loaded.
+    :raises ModelUnavailable: a Llama, an adapter or a peer that cannot be loaded.
     :raises NotEnoughHistory: a network without enough days to train on.
     """
     if ref.server is not None:
         from stockllm.forecaster.sampling.remote import RemoteSampler
 
         return RemoteSampler(ref.server, prompt)
+    if ref.peer is not None:
+        from stockllm.forecaster.sampling.peers import peer
+
+        return peer(ref)
     if ref.base is not None:
         loaded = load_model(ref)
         use = read_calibration(ref.base) if calibrated and prompt == "compact" else None

@@ -37,6 +37,7 @@ from stockllm.forecaster.models.registry import (
     AdapterInfo,
     ModelRef,
     list_adapters,
+    refuse_peer,
     resolve_model,
     weights_hash,
 )
@@ -78,6 +79,7 @@ def train(store: Store, options: TrainOptions, progress: Tell | None = None) -> 
     engine = choose_engine(options.engine, options.method)
     refuse_quantised(options.load_in_4bit, options.load_in_8bit, options.method)
     base = resolve_model(options.base, store.home)
+    refuse_peer(base)
     if base.base is None or base.server is not None or base.adapter is not None:
         raise UsageError(
             f"{options.base} is no base model to train on; name one, such as {EMBEDDED}.",

@@ -63,7 +63,9 @@ def test_from_a_store_to_an_adapter_that_plain_peft_loads(
     store: Store, options: TrainOptions, tiny_model: Path
 ) -> None:
     events: list[TrainEvent] = []
-    info = train(store, replace(options, name="first", report_to="tensorboard", validation_windows=4), events.append)
+    info = train(
+        store, replace(options, name="first", report_to="tensorboard", validation_windows=4), events.append
+    )
 
     assert info.name == "first"
     assert info.path == store.home.adapters / "first"
