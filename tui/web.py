@@ -127,7 +127,8 @@ def make_server(command: str, port: int, door: Door) -> Any:
 
         async def handle_index(self, request: web.Request) -> Any:
             page = await super().handle_index(request)
-            page.text = page.text.replace(_FOREIGN_FONT, f"http://{door.own}/font.css")
+            if isinstance(page, web.Response) and page.text is not None:
+                page.text = page.text.replace(_FOREIGN_FONT, f"http://{door.own}/font.css")
             return page
 
         async def handle_font(self, _: web.Request) -> web.Response:

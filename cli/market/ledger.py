@@ -8,15 +8,15 @@ import typer
 
 from stockllm.cli.output import MOMENT_NAMES, banner, counter, emit_json, open_store, show, table, text
 from stockllm.data.errors import UsageError
-from stockllm.data.standing import words
+from stockllm.data.stores.standing import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stockllm.data.standing import Reason
     from stockllm.data.store import Store
     from stockllm.data.stores.ledger import LedgerRow
     from stockllm.data.stores.scores import ScoredDay
+    from stockllm.data.stores.standing import Reason
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def show_record(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Show the record against the naive forecast in plain words, and the forecasts behind it."""
-    from stockllm.data.standing import settled
+    from stockllm.data.stores.standing import settled
     from stockllm.forecaster.evaluation.scoring import record, records_by_moment
 
     if limit < 1:

@@ -17,7 +17,7 @@ from stockllm.data.database import Database
 from stockllm.data.errors import StoreError
 from stockllm.data.records import PathForecast
 from stockllm.data.schema import current_forecasts, forecasts
-from stockllm.data.standing import Frozen, Reason, why_not
+from stockllm.data.stores.standing import Frozen, Reason, why_not
 from stockllm.market.moments import Moment
 
 _SUMMARY = tuple(

@@ -2,7 +2,7 @@
 
 A forecast made when its first session had opened proves nothing, nor does an experiment that followed the
 first forecast of its evening, nor one of days that the model was trained on. All are scored and shown, and
-no edge is ever claimed from them; ``data.standing`` judges which is which.
+no edge is ever claimed from them; ``data.stores.standing`` judges which is which.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from stockllm.data.errors import ModelUnavailable
 from stockllm.data.paths import Home
 from stockllm.data.records import BarSeries, PathForecast
-from stockllm.data.standing import REASONS, Reason, settled, words
 from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score, ScoredDay
+from stockllm.data.stores.standing import REASONS, Reason, settled, words
 from stockllm.forecaster.encoding.windows import open_window
 from stockllm.forecaster.evaluation import metrics
 from stockllm.forecaster.models.registry import (

@@ -148,7 +148,8 @@ def log_closes(series: BarSeries) -> Floats:
     if len(moves) == len(series.close):
         moves = moves[1:]  # the first day's reference belongs to no close that is here
     past: Floats = np.concatenate([np.zeros(1), np.cumsum(moves)])
-    return past - past[-1]
+    moved: Floats = past - past[-1]
+    return moved
 
 
 def peer(ref: ModelRef) -> PeerSampler:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from stockllm.data.paths import Home
     from stockllm.data.records import BarSeries
     from stockllm.data.store import Store
+    from stockllm.forecaster.models.engines import Engine
     from stockllm.market.companies import Company
 
     Tell = Callable[[TrainEvent], None]
@@ -145,7 +146,7 @@ def _made(
     run: Run,
     options: TrainOptions,
     base: ModelRef,
-    engine: str,
+    engine: Engine,
     split: Split,
     sources: Sources,
     tell: Tell,

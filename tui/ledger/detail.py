@@ -20,8 +20,8 @@ from stockllm.tui.look.text import Language, pad
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.data.standing import Reason
     from stockllm.data.stores.scores import Score
+    from stockllm.data.stores.standing import Reason
     from stockllm.market.moments import Moment
 
 _TAIPEI = timezone(timedelta(hours=8))
@@ -77,7 +77,7 @@ class Said:
 
 def load_said(home: Home, id: int) -> Said:
     """The forecast ``id`` with its scores; StoreError where there is none."""
-    from stockllm.data.standing import settled
+    from stockllm.data.stores.standing import settled
 
     with open_store(home) as store:
         forecast = store.ledger.get(id)

@@ -17,7 +17,7 @@ from stockllm.tui.look.strings import t
 
 if TYPE_CHECKING:
     from stockllm.data.paths import Home
-    from stockllm.data.standing import Reason
+    from stockllm.data.stores.standing import Reason
     from stockllm.market.moments import Moment
 
 Verdict = Literal["open", "hit", "miss"]
@@ -33,7 +33,7 @@ class Entry:
     ``verdict`` is whether the close of the day it was due lay inside its 80% band; ``days`` of its
     ``horizon`` are scored, with ``crps`` and ``naive`` summed over them and ``inside`` of them inside
     the band. ``actual`` is the log return of the due day. ``why_not`` is why it does not
-    count, None where it does or may: see ``data.standing``.
+    count, None where it does or may: see ``data.stores.standing``.
     """
 
     id: int
@@ -97,7 +97,7 @@ class Ledger:
 
 def load_ledger(home: Home) -> Ledger:
     """The whole ledger with its scores."""
-    from stockllm.data.standing import settled
+    from stockllm.data.stores.standing import settled
 
     with open_store(home) as store:
         rows = store.ledger.list(limit=1_000_000)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from stockllm.data import clock
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, PathForecast
-from stockllm.data.standing import STANDARD_PATHS
 from stockllm.data.store import Store
+from stockllm.data.stores.standing import STANDARD_PATHS
 from stockllm.forecaster.evaluation.scoring import record, score_due
 from stockllm.market.calendar import default_calendar
 from stockllm.market.moments import MOMENTS, Moment, at_taipei, bars_known, counts_before

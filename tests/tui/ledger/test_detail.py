@@ -13,9 +13,9 @@ from textual.pilot import Pilot
 from stockllm.data.errors import StoreError
 from stockllm.data.paths import Home
 from stockllm.data.records import PathForecast
-from stockllm.data.standing import Reason
 from stockllm.data.store import Store
 from stockllm.data.stores.scores import Score
+from stockllm.data.stores.standing import Reason
 from stockllm.forecaster.evaluation.scoring import score_due
 from stockllm.market.companies import Company
 from stockllm.tui.app import StockApp
