@@ -37,7 +37,7 @@ see the record against the naive baseline that stockllm keeps.
 | trained on | {facts["days"]:,} days of {facts["companies"]:,} series, to {facts["data_end"]} |
 | companies kept out of training | {len(held_out)} |
 | training | {facts["steps"]:,} steps, {facts["tokens"] / 1e6:.1f} million tokens, \
-{facts["minutes"]:.0f} minutes on a CPU |
+{facts["minutes"]:.0f} minutes on a CPU{_trunk(facts)} |
 | final loss | {facts["final_loss"]:.3f} nats a token |
 | made | {facts["made_at"][:10]} |
 
@@ -64,6 +64,14 @@ A period it was trained on is no test of it: judge it after {facts["data_end"]} 
 
 {", ".join(held_out) if held_out else "None."}
 """
+
+
+def _trunk(facts: dict[str, Any]) -> str:
+    """What the training started from; empty where it started from nothing."""
+    trunk = facts.get("trunk")
+    if not trunk:
+        return ""
+    return f", from a trunk of {trunk['steps']:,} steps and {trunk['tokens'] / 1e6:.1f} million tokens"
 
 
 def _record(facts: dict[str, Any]) -> str:

@@ -248,10 +248,10 @@ def test_an_adapter_asked_otherwise_than_trained_is_said() -> None:
 def test_all_or_nothing_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = LedgerStore.freeze
 
-    def full_disk(self: LedgerStore, made: PathForecast, digest: str) -> int:
+    def full_disk(self: LedgerStore, made: PathForecast, digest: str, witnessed: datetime | None) -> int:
         if made.code == "2317":
             raise OSError("no space left")
-        return plain(self, made, digest)
+        return plain(self, made, digest, witnessed)
 
     monkeypatch.setattr(LedgerStore, "freeze", full_disk)
     with pytest.raises(OSError, match="no space"):
@@ -359,11 +359,11 @@ def cut(market: SimulatedMarket, days: dict[str, int]) -> SimulatedMarket:
 
 def test_the_morning_knows_the_night_and_says_so(at: Callable[..., LedgerEntry]) -> None:
     evening, morning = at("evening", MORNING), at("morning", MORNING)
-    assert (evening.moment, evening.knows) == ("evening", ("prices",))
-    assert (morning.moment, morning.knows) == ("morning", ("prices", *NIGHT))
+    assert (evening.forecast.moment, evening.knows) == ("evening", ("prices",))
+    assert (morning.forecast.moment, morning.knows) == ("morning", ("prices", *NIGHT))
     assert (evening.warnings, morning.warnings) == ((), ())
-    assert evening.known_until == at_taipei(NEXT, 0) - timedelta(seconds=1)
-    assert morning.known_until == MORNING
+    assert evening.forecast.known_until == at_taipei(NEXT, 0) - timedelta(seconds=1)
+    assert morning.forecast.known_until == MORNING
     assert (evening.forecast.prices != morning.forecast.prices).any()
     document = morning.document()
     assert document["moment"] == "morning"
@@ -378,13 +378,17 @@ def test_by_the_clock_it_is_morning_from_half_past_five_to_the_open(at: Callable
         (8, 59, "morning"),
         (9, 0, "evening"),
     ):
-        assert at(None, at_taipei(NEXT, hour, minute)).moment == moment, (hour, minute)
-    assert at(None, MORNING, as_of=LAST).moment == "evening"
+        assert at(None, at_taipei(NEXT, hour, minute)).forecast.moment == moment, (hour, minute)
+    assert at(None, MORNING, as_of=LAST).forecast.moment == "evening"
 
 
 def test_a_morning_before_new_york_has_closed_is_an_evening(at: Callable[..., LedgerEntry]) -> None:
     entry, evening = at("morning", EVENING), at("evening", EVENING)
-    assert (entry.moment, entry.knows, entry.known_until) == ("evening", ("prices",), EVENING)
+    assert (entry.forecast.moment, entry.knows, entry.forecast.known_until) == (
+        "evening",
+        ("prices",),
+        EVENING,
+    )
     assert entry.warnings == (
         "New York has not closed yet before 2026-04-01 (it does on 2026-04-01 at 04:00 in Taipei): "
         "the forecast continues as an evening forecast.",
@@ -393,21 +397,21 @@ def test_a_morning_before_new_york_has_closed_is_an_evening(at: Callable[..., Le
     assert evening.warnings == ()
     # Between New York's close and the end of the TX night there is New York alone.
     early = at("morning", at_taipei(NEXT, 4, 30))
-    assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
+    assert (early.forecast.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
 
 
 def test_the_simulated_clock_stands_at_the_moment_asked_for(at: Callable[..., LedgerEntry]) -> None:
     ahead = simulate(date(2030, 12, 30), 140, 3, companies=COMPANIES[:24])
     entry = at("morning", None, ahead, today=date(2030, 12, 30))
-    assert (entry.moment, entry.knows, entry.warnings) == ("morning", ("prices", *NIGHT), ())
-    assert entry.known_until == at_taipei(entry.forecast.dates[0], 8, 59)
+    assert (entry.forecast.moment, entry.knows, entry.warnings) == ("morning", ("prices", *NIGHT), ())
+    assert entry.forecast.known_until == at_taipei(entry.forecast.dates[0], 8, 59)
     early = at("morning", at_taipei(date(2030, 12, 30), 20), ahead, today=date(2030, 12, 30))
-    assert early.moment == "evening"
+    assert early.forecast.moment == "evening"
 
 
 def test_a_store_without_a_world(at: Callable[..., LedgerEntry], moving: SimulatedMarket) -> None:
     entry = at("morning", MORNING, replace(moving, world=None))
-    assert entry.moment == "evening"
+    assert entry.forecast.moment == "evening"
     (said,) = entry.warnings
     assert "nothing of New York or the index future" in said
     assert "continues with the prices alone" in said
@@ -416,19 +420,19 @@ def test_a_store_without_a_world(at: Callable[..., LedgerEntry], moving: Simulat
 
 def test_sources_that_have_stopped(at: Callable[..., LedgerEntry], moving: SimulatedMarket) -> None:
     part = at("morning", MORNING, cut(moving, {"SOX": 8}))
-    assert (part.moment, part.knows) == ("morning", ("prices", "TX night"))
+    assert (part.forecast.moment, part.knows) == ("morning", ("prices", "TX night"))
     assert part.warnings == (
         "The world has stopped before 2026-04-01: SOX on 2026-03-19; the forecast continues with what is "
         "known, bring newer days in with 'stockllm import PATH'.",
     )
     early = at("morning", MORNING, cut(moving, {"night": 3}))
-    assert (early.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
+    assert (early.forecast.moment, early.knows) == ("morning", ("prices", *NIGHT[1:]))
     (said,) = early.warnings
     assert said.startswith("The world has stopped before 2026-04-01: TX night on 2026-03-27; the forecast")
     gone = dict.fromkeys(("SOX", "SPX", "TSM", "night"), 20)
     for asked in ("evening", "morning"):
         entry = at(asked, MORNING, cut(moving, gone))
-        assert (entry.moment, entry.knows) == ("evening", ("prices",))
+        assert (entry.forecast.moment, entry.knows) == ("evening", ("prices",))
         (said,) = entry.warnings
         assert "has stopped before" in said
         assert all(name in said for name in NIGHT)
@@ -472,7 +476,7 @@ def test_the_open_is_on_its_tick_and_near_the_close(at: Callable[..., LedgerEntr
     close = at("evening", MORNING).forecast.last_close
     given = close + tick(close)
     entry = at("open", MORNING, opens={"2330": given})
-    assert (entry.moment, entry.knows) == ("open", ("prices", *NIGHT))
+    assert (entry.forecast.moment, entry.knows) == ("open", ("prices", *NIGHT))
     for wrong in (given + 1, close * 3, close // 3, 0):
         with pytest.raises(UsageError, match="2330 cannot open at"):
             at("open", MORNING, opens={"2330": wrong})

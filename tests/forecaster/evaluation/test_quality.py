@@ -33,7 +33,7 @@ NOTE = "Risk note: this is no advice."
 def talk(messages: list[dict[str, str]], seed: int) -> str:
     question = messages[-1]["content"]
     if question.startswith("volatility"):
-        lines = ["+1 +5 -3 +2 12"] * 5
+        lines = ["? ? ? ? +1 +2 3 4 m", *["? +1 +2 3 4 m"] * 4]
         return "\n".join(lines if seed % 2 else [*lines, "That is all."])
     last = question.splitlines()[-2] if "News" not in question else ""
     return f"The last bar: {last}. It may reach 999999. {NOTE if seed % 2 else ''}"
@@ -84,15 +84,15 @@ def test_a_local_model_has_the_perplexity_of_its_likelihoods(store: Store, tiny_
     loaded = load_model(ref)
     nats, tokens = 0.0, 0
     for sample in made.samples:
-        from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM
+        from stockllm.forecaster.encoding.prompts import COMPACT_SYSTEM_2
 
         messages = [
-            {"role": "system", "content": COMPACT_SYSTEM},
+            {"role": "system", "content": COMPACT_SYSTEM_2},
             {"role": "user", "content": sample.question},
         ]
         told, counts = log_likelihoods(loaded.model, loaded.tokenizer, messages, [sample.truth])
         nats, tokens = nats + float(told[0]), tokens + int(counts[0])
-    assert facts["tokens"] == tokens == 3 * (5 * 5 + 1)
+    assert facts["tokens"] == tokens == 3 * (4 + 5 + 4 * (1 + 5) + 1)
     assert facts["perplexity"] == pytest.approx(np.exp(-nats / tokens))
     # A random model knows nothing: about one in its whole vocabulary.
     assert facts["perplexity"] > 500

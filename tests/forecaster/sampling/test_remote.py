@@ -37,7 +37,7 @@ def candles(messages: list[dict[str, str]], seed: int) -> str:
     rows = []
     for _ in range(days):
         opened, close = (int(n) for n in rng.integers(-5, 6, 2))
-        rows.append(f"{opened:+d} {max(opened, close) + 2:+d} {min(opened, close) - 2:+d} {close:+d} 12")
+        rows.append(f"{'?' if rows else '? ? ? ?'} {opened:+d} {close:+d} 2 2 m")
     return "\n".join(rows)
 
 
@@ -179,7 +179,7 @@ def test_pauses_double_and_heed_the_server(server: OpenAIStandIn, monkeypatch: p
             lambda *_: "Stocks can go up or down.",
             r"Of 18 answers .* 0 were candles .*no candles in it: 'Stocks",
         ),
-        (lambda *_: "+1 +5 -3 +2 12\n+0 +4 -5 -2 11", "one and the same answer"),
+        (lambda *_: "? ? ? ? +1 +2 3 4 m\n? +0 -2 4 3 l", "one and the same answer"),
         (lambda *_: None, "0 were candles"),
         (lambda m, s: candles(m, s) if s % 97 == 0 else "no", "were candles"),
     ],
