@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stockllm.data.stores.arrivals import Arrival
+    from stockllm.data.stores.known import Arrival
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
 

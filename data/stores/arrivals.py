@@ -27,7 +27,10 @@ from stockllm.data.schema_history import (
     monthly_revenues,
     world_bars,
 )
-from stockllm.data.stores.known import SEEN, Counts, subjects
+from stockllm.data.stores.known import SEEN, Arrival, Counts, subjects
+
+if TYPE_CHECKING:
+    from stockllm.data.stores.bars import BarStore
 
 #: Kind of arrival -> the table whose rows name it.
 KINDS = {
@@ -39,21 +42,8 @@ KINDS = {
     "futures": index_futures,
 }
 
-if TYPE_CHECKING:
-    from stockllm.data.stores.bars import BarStore
-
 # Where a process cannot be asked after, it counts as gone after so long.
 _PATIENCE = timedelta(hours=6)
-
-
-@dataclass
-class Arrival:
-    """An arrival under way. ``at`` is when it began; ``kept`` counts the rows that were written."""
-
-    id: int
-    source: str
-    at: datetime
-    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stockllm.data.stores.arrivals import Arrival
+    from stockllm.data.stores.known import Arrival
 
 # How many companies are read at a time: a read holds up whoever wants to write.
 _TOGETHER = 50

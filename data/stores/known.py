@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from math import isnan
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stockllm.data.stores.arrivals import Arrival
-
 # date.toordinal() of a day that SQLite gives as a Julian day.
 _DAY = "julianday(date) - 1721424.5"
 #: Leaves out what is still arriving.
@@ -41,6 +40,16 @@ SEEN = "arrival NOT IN (SELECT id FROM arrivals WHERE state = 'arriving')"
 
 # Single precision keeps 24 bits: 18.05 may come back as 18.0499992. Less than this is no revision.
 _NOISE = 2e-7
+
+
+@dataclass
+class Arrival:
+    """An arrival under way. ``at`` is when it began; ``kept`` counts the rows that were written."""
+
+    id: int
+    source: str
+    at: datetime
+    kept: int = 0
 
 
 class Counts(NamedTuple):

@@ -22,7 +22,7 @@ from stockllm.market.ticks import CURRENT, ETF_TABLE, tick
 
 if TYPE_CHECKING:
     from stockllm.data.store import Store
-    from stockllm.data.stores.arrivals import Arrival
+    from stockllm.data.stores.known import Arrival
     from stockllm.data.validation import RawRows
 
 Basis = Literal["adjusted", "traded"]
