@@ -127,7 +127,8 @@ def make_server(command: str, port: int, door: Door) -> Any:
 
         async def handle_index(self, request: web.Request) -> Any:
             page = await super().handle_index(request)
-            page.text = page.text.replace(_FOREIGN_FONT, f"http://{door.own}/font.css")
+            assert isinstance(page, web.Response)
+            page.text = (page.text or "").replace(_FOREIGN_FONT, f"http://{door.own}/font.css")
             return page
 
         async def handle_font(self, _: web.Request) -> web.Response:

@@ -191,7 +191,7 @@ def _code(path: Path, store: Store) -> str:
 
     Where two numbers may be codes, none is guessed.
     """
-    found = list(dict.fromkeys(_CODES.findall(path.stem)))
+    found: list[str] = list(dict.fromkeys(_CODES.findall(path.stem)))
     if len(found) == 1:
         return found[0]
     if found:

@@ -17,6 +17,7 @@ from typing import Any
 
 from stockllm.data.errors import StoreError, UsageError
 from stockllm.forecaster.exporting.facts import Facts, Kind
+from stockllm.forecaster.models import methods
 from stockllm.forecaster.models.cards import CARD_FILE, Card, read_card
 from stockllm.forecaster.models.engines import no_bars
 from stockllm.forecaster.models.files import NO_CODE, check_inside
@@ -26,7 +27,6 @@ from stockllm.forecaster.models.registry import (
     _card_for,
     _snapshot,
     load_model,
-    methods,
     weights_hash,
 )
 from stockllm.forecaster.sampling.cutoffs import TRAINING_FILE, cutoff, held_out

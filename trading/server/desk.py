@@ -148,7 +148,7 @@ class Desk:
         return None if hashed is None else Credential(name, hashed)
 
     async def _verified(self, client: str, name: str, password: str) -> Credential:
-        counted = []
+        counted: list[tuple[Allowance, str]] = []
         for limit, caller in (
             (self._failed_client, client),
             (self._failed, f"{client} {name}"),
