@@ -16,9 +16,9 @@ from stockllm.collectors import tables
 from stockllm.collectors.bases import IDLE, apply_bases
 from stockllm.collectors.clock import today
 from stockllm.collectors.failures import NoData, SiteFailure, gave_up
+from stockllm.collectors.files.prices_csv import read_day
 from stockllm.collectors.http import Answer, Door, Web
 from stockllm.collectors.market_day import EXCHANGES, SITES, Exchange
-from stockllm.collectors.prices_csv import read_day
 from stockllm.data.records import QuarantinedRow
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.collected import Collected

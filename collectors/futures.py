@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from stockllm.collectors import tables
 from stockllm.collectors.clock import taipei
 from stockllm.collectors.failures import Blocked, NoData, SiteFailure, gave_up
+from stockllm.collectors.files.prices_csv import read_day
+from stockllm.collectors.files.sheets import Sheet, header_of_text, kind_of, sheet_of_rows, sheet_of_text
+from stockllm.collectors.files.world_files import HARMLESS, take_futures
 from stockllm.collectors.http import TAIFEX, TAIFEX_OPENAPI, Answer, Door, Web
-from stockllm.collectors.prices_csv import read_day
-from stockllm.collectors.sheets import Sheet, header_of_text, kind_of, sheet_of_rows, sheet_of_text
-from stockllm.collectors.world_files import HARMLESS, take_futures
 from stockllm.data.errors import ImportFailed
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.collected import Collected

@@ -34,7 +34,7 @@ from stockllm.collectors.failures import (
     Unreadable,
     WrongAnswer,
 )
-from stockllm.collectors.limits import read_json
+from stockllm.collectors.files.limits import read_json
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.settings import Settings
 from stockllm.data.stores.requests import Budget, Refusal, RequestStore

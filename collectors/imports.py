@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockllm.collectors import news_json, prices_csv, prices_parquet, sheets, world_files
 from stockllm.collectors.clock import Clock, SystemClock
-from stockllm.collectors.import_files import (
+from stockllm.collectors.files import news_json, prices_csv, prices_parquet, sheets, world_files
+from stockllm.collectors.files.import_files import (
     JSON_PART,
     TEXT_PART,
     ImportFile,
@@ -23,15 +23,15 @@ from stockllm.collectors.import_files import (
     look_at,
     text_of,
 )
-from stockllm.collectors.limits import DEFAULT, Limits, cut, head_of
+from stockllm.collectors.files.limits import DEFAULT, Limits, cut, head_of
 from stockllm.data import clock as own_clock
 from stockllm.data.records import Bar, ImportReport, QuarantinedRow
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from stockllm.collectors.adjusted import Basis
-    from stockllm.collectors.import_files import Kind
+    from stockllm.collectors.files.adjusted import Basis
+    from stockllm.collectors.files.import_files import Kind
     from stockllm.data.records import BarSeries
     from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
@@ -171,7 +171,7 @@ def _take_prices(
     file: ImportFile, store: Store, calendar: TradingCalendar, now: datetime, tick: Callable[[int], None]
 ) -> list[ImportReport]:
     """Keep a file's candles, adjusted or traded, and the institutions' purchases where it has them."""
-    from stockllm.collectors.adjusted import take_adjusted
+    from stockllm.collectors.files.adjusted import take_adjusted
     from stockllm.data.validation_history import Days
 
     reports: list[ImportReport] = []

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from stockllm.collectors import tables
 from stockllm.collectors.failures import Blocked, BudgetSpent, Outage, Refused, SiteFailure
+from stockllm.collectors.files.sheets import Sheet
+from stockllm.collectors.files.world_files import HARMLESS, take_world
 from stockllm.collectors.http import YAHOO, Answer, Door, Web
-from stockllm.collectors.sheets import Sheet
-from stockllm.collectors.world_files import HARMLESS, take_world
 from stockllm.data.sentences import Sentence, in_chinese
 from stockllm.data.stores.collected import Collected
 from stockllm.data.stores.world import SYMBOLS

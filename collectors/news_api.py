@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from stockllm.collectors import news_json
 from stockllm.collectors.failures import (
     Blocked,
     BudgetSpent,
@@ -25,6 +24,7 @@ from stockllm.collectors.failures import (
     Unreadable,
     gave_up,
 )
+from stockllm.collectors.files import news_json
 from stockllm.collectors.http import NEWSAPI, Answer, Door, Web
 from stockllm.data.records import Article, QuarantinedRow
 from stockllm.data.sentences import Sentence, in_chinese

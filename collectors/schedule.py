@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from stockllm.collectors import tables
 from stockllm.collectors.clock import taipei
 from stockllm.collectors.failures import NoData, SiteFailure
+from stockllm.collectors.files.prices_csv import read_day
 from stockllm.collectors.http import TWSE, Answer, Door, Web
-from stockllm.collectors.prices_csv import read_day
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.collected import Collected
 from stockllm.market.calendar import RULE_YEARS

@@ -24,9 +24,9 @@ import numpy as np
 from stockllm.collectors import tables
 from stockllm.collectors.bases import IDLE, apply_bases
 from stockllm.collectors.failures import NoData
+from stockllm.collectors.files.prices_csv import read_day
 from stockllm.collectors.http import Answer, Door, Web
 from stockllm.collectors.market_day import SITES, Exchange, last_published
-from stockllm.collectors.prices_csv import read_day
 from stockllm.collectors.tables import Table
 from stockllm.data.errors import UnknownCompany
 from stockllm.data.sentences import Sentence

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stockllm.collectors.failures import NoData, Outage, Refused, Unreadable, WrongAnswer
+from stockllm.collectors.files.prices_csv import read_day, read_number
 from stockllm.collectors.http import Answer
-from stockllm.collectors.prices_csv import read_day, read_number
 from stockllm.data.sentences import in_chinese
 
 Floats = NDArray[np.float64]

@@ -15,7 +15,7 @@ from stockllm.cli.output import banner, counter, emit_json, show, store_to_fill,
 from stockllm.data.reasons import name_of
 
 if TYPE_CHECKING:
-    from stockllm.collectors.adjusted import Basis
+    from stockllm.collectors.files.adjusted import Basis
     from stockllm.data.records import ImportReport
 
 _COUNTS = ("read", "accepted", "unchanged", "revised", "repaired", "flagged", "quarantined")
@@ -52,8 +52,8 @@ def import_(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Import prices, the world's too, company lists and news; importing a file again changes nothing."""
+    from stockllm.collectors.files.limits import Limits
     from stockllm.collectors.imports import import_paths
-    from stockllm.collectors.limits import Limits
     from stockllm.data.errors import ImportFailed, UsageError
 
     if adjusted and traded:

@@ -201,7 +201,7 @@ def _companies(
     store: Store, company_list: Path | None, choose: int | None, options: TrainOptions, language: str
 ) -> list[Company]:
     """The companies of the list and those chosen, each once; the chosen ones are printed."""
-    from stockllm.collectors.company_list import resolve_company_list
+    from stockllm.collectors.files.company_list import resolve_company_list
     from stockllm.forecaster.training.choose import choose_stocks
     from stockllm.forecaster.training.train import split_of
 
@@ -241,7 +241,7 @@ def _store(data_dir: Path | None) -> Iterator[tuple[Store, Settings]]:
 
 
 def _import(store: Store, folder: Path, company_list: Path | None, language: str) -> None:
-    from stockllm.collectors.company_list import check_company_list
+    from stockllm.collectors.files.company_list import check_company_list
     from stockllm.collectors.imports import import_path
     from stockllm.data.errors import ImportFailed
 

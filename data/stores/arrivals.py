@@ -29,6 +29,9 @@ from stockllm.data.schema_history import (
 )
 from stockllm.data.stores.known import SEEN, Arrival, Counts, subjects
 
+if TYPE_CHECKING:
+    from stockllm.data.stores.bars import BarStore
+
 #: Kind of arrival -> the table whose rows name it.
 KINDS = {
     "adjusted": adjusted_bars,
@@ -38,9 +41,6 @@ KINDS = {
     "world": world_bars,
     "futures": index_futures,
 }
-
-if TYPE_CHECKING:
-    from stockllm.data.stores.bars import BarStore
 
 # Where a process cannot be asked after, it counts as gone after so long.
 _PATIENCE = timedelta(hours=6)

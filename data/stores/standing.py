@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from stockllm.data.sentences import Sentence
 from stockllm.market.moments import Moment, counts_before
-
-if TYPE_CHECKING:
-    from stockllm.data.stores.scores import Score
 
 #: Fewer paths make an experiment.
 STANDARD_PATHS = 99
@@ -49,6 +46,18 @@ class Frozen:
     witnessed: datetime | None
 
 
+class Scored(Protocol):
+    """What of a day's score says whether its forecast counts: see ``data.stores.scores.Score``."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the day's bar arrived after the forecast was made."""
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether the model was trained on the day; None where nobody can say."""
+
+
 def why_not(ledger: Iterable[Frozen]) -> dict[int, Reason | None]:
     """Why each forecast cannot count, by id; None where nothing speaks against it.
 
@@ -76,7 +85,7 @@ def why_not(ledger: Iterable[Frozen]) -> dict[int, Reason | None]:
     return found
 
 
-def settled(standing: Reason | None, scores: Iterable[Score]) -> Reason | None:
+def settled(standing: Reason | None, scores: Iterable[Scored]) -> Reason | None:
     """``standing``, or what the scores of the forecast's days say against it."""
     if standing is not None:
         return standing

@@ -76,7 +76,7 @@ def _sums(values: Floats, days: int) -> Floats:
     """Sums over the last ``days`` rows."""
     total = np.cumsum(np.concatenate((np.zeros((1, *values.shape[1:])), values)), axis=0)
     out = total[1:].copy()
-    out[days:] -= total[1 : len(total) - days]
+    out[days:] -= total[1:-days]
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from standin import FakeClock
 
-from stockllm.collectors import adjusted as adjusted_module
+from stockllm.collectors.files import adjusted as adjusted_module
 from stockllm.collectors.imports import import_paths
 from stockllm.data.errors import ImportFailed, StoreError
 from stockllm.data.health import health

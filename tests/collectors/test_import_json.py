@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stockllm.collectors.company_list import resolve_company_list
+from stockllm.collectors.files.company_list import resolve_company_list
+from stockllm.collectors.files.news_json import language_of
 from stockllm.collectors.imports import import_path
-from stockllm.collectors.news_json import language_of
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.data.paths import Home
 from stockllm.data.records import Bar, ImportReport

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stockllm.collectors.company_list import resolve_company_list
+from stockllm.collectors.files.company_list import resolve_company_list
+from stockllm.collectors.files.limits import Limits, read_json
+from stockllm.collectors.files.prices_csv import read, read_number
 from stockllm.collectors.imports import import_paths
-from stockllm.collectors.limits import Limits, read_json
-from stockllm.collectors.prices_csv import read, read_number
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.data.paths import Home
 from stockllm.data.settings import Settings
@@ -94,7 +94,7 @@ def test_a_parquet_is_judged_by_what_it_says_of_itself(store: Store, tmp_path: P
 
 
 def test_a_long_code_that_is_repeated_is_kept_once(tmp_path: Path) -> None:
-    from stockllm.collectors import prices_parquet
+    from stockllm.collectors.files import prices_parquet
 
     path = tmp_path / "p.parquet"
     code = pa.DictionaryArray.from_arrays(np.zeros(5000, dtype=np.int32), ["x" * 100_000])

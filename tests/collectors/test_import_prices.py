@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockllm.collectors import prices_parquet
-from stockllm.collectors.prices_csv import read, read_day, read_number
+from stockllm.collectors.files import prices_parquet
+from stockllm.collectors.files.prices_csv import read, read_day, read_number
 from stockllm.data.errors import ImportFailed
 from stockllm.data.validation import RawRows, validate
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stockllm.collectors.files.news_json import NEWS_KEYS, language_of
 from stockllm.collectors.imports import import_path
-from stockllm.collectors.news_json import NEWS_KEYS, language_of
 from stockllm.data.health import health
 from stockllm.data.paths import Home
 from stockllm.data.store import Store

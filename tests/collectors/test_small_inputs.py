@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from stockllm.collectors.files.prices_csv import read_day
 from stockllm.collectors.imports import import_path, import_paths
-from stockllm.collectors.prices_csv import read_day
 from stockllm.data.errors import ImportFailed
 from stockllm.data.paths import Home
 from stockllm.data.store import Store

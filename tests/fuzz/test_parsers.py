@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from mutants import bent, bent_json, values
 from standin import GeneratedMarket, pages
 
-from stockllm.collectors import company_list, exrights, market_day, news_json, schedule, stock_month, tables
+from stockllm.collectors import exrights, market_day, schedule, stock_month, tables
 from stockllm.collectors.failures import NoData, SiteFailure
+from stockllm.collectors.files import company_list, news_json
 from stockllm.collectors.http import TPEX, TWSE, Answer
 from stockllm.collectors.imports import import_paths
 from stockllm.data.errors import OrderRefused, StockllmError, StoreError, UsageError
@@ -273,7 +274,7 @@ def test_news_of_a_site(store: Store) -> None:
     )
 
     def decoded(found: Any) -> Any:
-        from stockllm.collectors.limits import read_json
+        from stockllm.collectors.files.limits import read_json
 
         return read_json(json.dumps(found))
 

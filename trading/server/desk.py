@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from stockllm.data.errors import StockllmError
 from stockllm.data.stores.book_rows import AccountRow
@@ -148,7 +148,7 @@ class Desk:
         return None if hashed is None else Credential(name, hashed)
 
     async def _verified(self, client: str, name: str, password: str) -> Credential:
-        counted: list[tuple[Any, str]] = []
+        counted: list[tuple[Allowance, str]] = []
         for limit, caller in (
             (self._failed_client, client),
             (self._failed, f"{client} {name}"),

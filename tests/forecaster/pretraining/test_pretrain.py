@@ -298,8 +298,11 @@ def reading(outlook: Outlook) -> Reading:
 
 def plainly(reading: Reading, market: Market, tokenizer: Any, **options: Any) -> Batches:
     """Batches that neither mirror nor hide anything, but for ``options``."""
-    calm = {"mirror_share": 0.0, "market_hidden": 0.0, "network_hidden": 0.0, "evening_share": 0.0}
-    recipe = replace(TINY, reference_share=0.0, shown=(0.0, 0.0, 1.0, 0.0), **(calm | options))
+    calm: dict[str, Any] = {
+        "mirror_share": 0.0, "market_hidden": 0.0, "network_hidden": 0.0, "evening_share": 0.0,
+        "reference_share": 0.0, "shown": (0.0, 0.0, 1.0, 0.0),
+    }  # fmt: skip
+    recipe = replace(TINY, **(calm | options))
     return Batches(reading, market.series, tokenizer, recipe)
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockllm.collectors.limits import DEFAULT, cut, read_json
+from stockllm.collectors.files.limits import DEFAULT, cut, read_json
 from stockllm.data.errors import ImportFailed, UnknownCompany
 from stockllm.market.companies import Company, is_ordinary_share, normalise
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stockllm.collectors.limits import DEFAULT, Limits, cut
-from stockllm.collectors.prices_csv import LONGEST_RAW, check_once, read_day, read_number
-from stockllm.collectors.prices_parquet import opened, texts_among
+from stockllm.collectors.files.limits import DEFAULT, Limits, cut
+from stockllm.collectors.files.prices_csv import LONGEST_RAW, check_once, read_day, read_number
+from stockllm.collectors.files.prices_parquet import opened, texts_among
 from stockllm.data.errors import ImportFailed
 
 if TYPE_CHECKING:

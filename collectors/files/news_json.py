@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from stockllm.collectors.company_list import by_name, code_of, names_of
-from stockllm.collectors.limits import cut
-from stockllm.collectors.prices_csv import LONGEST_RAW
+from stockllm.collectors.files.company_list import by_name, code_of, names_of
+from stockllm.collectors.files.limits import cut
+from stockllm.collectors.files.prices_csv import LONGEST_RAW
 from stockllm.data.errors import UnknownCompany
 from stockllm.data.records import Article
 from stockllm.market.companies import Company, is_ordinary_share

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.collectors.limits import Limits, check_codes, cut
-from stockllm.collectors.prices_csv import (
+from stockllm.collectors.files.limits import Limits, check_codes, cut
+from stockllm.collectors.files.prices_csv import (
     LONGEST_RAW,
     NEEDED,
     find_columns,

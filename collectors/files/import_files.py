@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stockllm.collectors import company_list, news_json, prices_csv, prices_parquet, sheets
-from stockllm.collectors.limits import DEFAULT, Limits, decode, head_of, is_binary, read_json
+from stockllm.collectors.files import company_list, news_json, prices_csv, prices_parquet, sheets
+from stockllm.collectors.files.limits import DEFAULT, Limits, decode, head_of, is_binary, read_json
 from stockllm.data.errors import ImportFailed, UnknownCompany
 
 if TYPE_CHECKING:
-    from stockllm.collectors.adjusted import Basis
+    from stockllm.collectors.files.adjusted import Basis
     from stockllm.data.sentences import Sentence
     from stockllm.data.store import Store
     from stockllm.market.companies import Company
@@ -83,7 +83,7 @@ def files_of(path: Path) -> list[Path]:
 
 def look_at(path: Path, store: Store, basis: Basis | None, limits: Limits = DEFAULT) -> ImportFile:
     """Find out what a file is. ImportFailed where it is nothing that can be taken in."""
-    from stockllm.collectors.adjusted import TickGrid
+    from stockllm.collectors.files.adjusted import TickGrid
 
     absolute = path.absolute()
     source = f"{absolute.parent.name}/{absolute.name}" if absolute.parent.name else absolute.name
@@ -191,7 +191,7 @@ def _code(path: Path, store: Store) -> str:
 
     Where two numbers may be codes, none is guessed.
     """
-    found = list(dict.fromkeys(_CODES.findall(path.stem)))
+    found: list[str] = list(dict.fromkeys(_CODES.findall(path.stem)))
     if len(found) == 1:
         return str(found[0])
     if found:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stockllm.collectors.limits import check_codes
-from stockllm.collectors.sheets import OHLC
+from stockllm.collectors.files.limits import check_codes
+from stockllm.collectors.files.sheets import OHLC
 from stockllm.data.records import ImportReport, QuarantinedRow
 from stockllm.data.sentences import Sentence
 from stockllm.data.stores.known import Counts, seconds
@@ -34,7 +34,7 @@ from stockllm.market.moments import (
 )
 
 if TYPE_CHECKING:
-    from stockllm.collectors.sheets import Kind, Sheet
+    from stockllm.collectors.files.sheets import Kind, Sheet
     from stockllm.data.store import Store
     from stockllm.data.stores.world import Session
     from stockllm.data.validation import Ints

@@ -20,7 +20,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.collectors.limits import DEFAULT, Limits, cut
+from stockllm.collectors.files.limits import DEFAULT, Limits, cut
 from stockllm.data.errors import ImportFailed
 from stockllm.data.validation import RawRows
 
