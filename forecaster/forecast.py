@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -23,7 +22,7 @@ from stockllm.forecaster.encoding.limits import (
     LONGEST_HORIZON,
     LOOK_BACK,
     SHORTEST_LOOK_BACK,
-    data_hash,
+    read_hash,
 )
 from stockllm.forecaster.encoding.windows import Window, label, open_window
 from stockllm.forecaster.models.registry import AUTO, ModelRef, resolve_model
@@ -311,16 +310,8 @@ def _find(
 
 def _read_hash(window: Window, sampler: Sampler) -> str:
     """A digest of all that a forecast read: its bars, its words, its open."""
-    bars = data_hash(window.history)
     read = sampler.informed([window])[0] if isinstance(sampler, LlamaSampler) else window
-    if read.words is None and read.opened is None:
-        return bars
-    found = hashlib.sha256(bars.encode())
-    if read.words is not None:
-        found.update(np.ascontiguousarray(read.words.lines, dtype="<i8").tobytes())
-        found.update(np.ascontiguousarray(read.words.heads, dtype="<i8").tobytes())
-    found.update(str(read.opened).encode())
-    return found.hexdigest()
+    return read_hash(read.history, read.words, read.opened)
 
 
 def _sample(

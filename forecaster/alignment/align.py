@@ -32,7 +32,7 @@ from stockllm.forecaster.alignment.models import (
 )
 from stockllm.forecaster.alignment.options import AlignOptions
 from stockllm.forecaster.alignment.outcomes import Outcomes, Pair, gather, later, pairs
-from stockllm.forecaster.encoding.prompts import NEWEST, Example, prompt_messages
+from stockllm.forecaster.encoding.prompts import Example, prompt_messages
 from stockllm.forecaster.models import cards
 from stockllm.forecaster.models.engines import Loaded, prepare_imports
 from stockllm.forecaster.models.registry import EMBEDDED, ModelRef, refuse_peer, resolve_model, weights_hash
@@ -199,7 +199,7 @@ def _lesson(outcomes: Outcomes, options: AlignOptions, policy: Loaded) -> _Lesso
     lesson = _Lesson()
     if options.method == "grpo":
         for outcome in outcomes.found:
-            prompt = prompt_messages(outcome.window, options.prompt)
+            prompt = prompt_messages(outcome.window, options.prompt, version=outcome.compact)
             # An answer that came to pass tells how long answers are.
             whole = _longest(measure, [Example(prompt, _first(outcome).completion)])
             asked = _longest(measure, [Example(prompt, [{"role": "assistant", "content": ""}])])
@@ -341,7 +341,8 @@ def _save(
     codes = {window.code for window in windows} | set(start.companies if start else ())
     first = min(window.days[0] for window in windows).isoformat()
     last = read_to.isoformat()
-    flags = {"align": options.method, "compact": NEWEST} | options.document() | {"pair_margin": lesson.margin}
+    flags = {"align": options.method, "compact": outcomes.found[0].compact} | options.document()
+    flags["pair_margin"] = lesson.margin
     try:
         private_folder(place.parent)
         trainer.model.save_pretrained(str(part), selected_adapters=["default"])

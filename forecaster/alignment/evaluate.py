@@ -91,11 +91,11 @@ def free_answers(
     reasons: Counter[str] = Counter()
     valid = total = 0
     for number, window in enumerate(windows):
-        reader = Reader(window, request.prompt)
+        reader = Reader(window, request.prompt, loaded.compact)
         for answer in answers(
             loaded.model,
             loaded.tokenizer,
-            prompt_messages(window, request.prompt),
+            prompt_messages(window, request.prompt, version=loaded.compact),
             each,
             tokens=_room(window, request),
             seed=seed + number,

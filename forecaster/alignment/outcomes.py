@@ -18,32 +18,41 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stockllm.data.errors import NotEnoughHistory
+from stockllm.data.errors import NotEnoughHistory, StockllmError
 from stockllm.data.records import BarSeries, PathForecast
 from stockllm.forecaster.encoding.codec import encode
-from stockllm.forecaster.encoding.limits import LOOK_BACK, SHORTEST_LOOK_BACK, data_hash
-from stockllm.forecaster.encoding.prompts import Example, training_messages
+from stockllm.forecaster.encoding.limits import HISTORY, LOOK_BACK, SHORTEST_LOOK_BACK, read_hash
+from stockllm.forecaster.encoding.prompts import NEWEST, CompactVersion, Example, training_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
+from stockllm.forecaster.models.cards import read_card
+from stockllm.forecaster.models.registry import compact_version, network_of, resolve_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stockllm.data.store import Store
     from stockllm.data.stores.ledger import LedgerRow
     from stockllm.forecaster.alignment.options import AlignOptions
+    from stockllm.forecaster.encoding.words import Words
     from stockllm.forecaster.models.registry import ModelRef
+    from stockllm.forecaster.outlook.network import Network
+    from stockllm.forecaster.outlook.outlook import Outlook
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """A forecast whose days have come. ``window`` ends on its evening and has no future.
+    """A forecast whose days have come. ``window`` ends on its evening and has no future; its words are
+    those that the model to be aligned is asked with.
 
     ``returns`` (paths, days) are log returns since the evening's close, ``actual`` (days,) what came,
     ``usual`` (days,) the size of a usual move until each day.
@@ -56,6 +65,8 @@ class Outcome:
     actual: Floats
     usual: Floats
     seen: bool
+    #: The version of the compact style that the model to be aligned speaks.
+    compact: CompactVersion = NEWEST
 
     @property
     def distances(self) -> Floats:
@@ -119,8 +130,8 @@ def contributions(returns: Floats, actual: Floats, usual: Floats) -> Floats:
 def gather(store: Store, options: AlignOptions, ref: ModelRef) -> Outcomes:
     """Every forecast of the ledger whose days have come by ``options.until``.
 
-    A forecast is left out while a day of it is unscored, where the bars it was made from are others now
-    (what it asked cannot be asked again), and where it has one path alone.
+    A forecast is left out while a day of it is unscored, where the bars it was made from, or the words
+    beside them, are others now (what it asked cannot be asked again), and where it has one path alone.
 
     :raises NotEnoughHistory: where none is left.
     """
@@ -130,6 +141,7 @@ def gather(store: Store, options: AlignOptions, ref: ModelRef) -> Outcomes:
     scored = Counter(score.forecast for score in days if score.date <= until)
     seen = {score.forecast for score in days if score.seen}
     result = Outcomes()
+    readings = _Readings(store, ref)
     bars: dict[str, BarSeries] = {}
     for row in sorted(store.ledger.list(limit=10_000_000), key=lambda row: row.id):
         if not _asked_for(row, options, ref, store.simulated):
@@ -144,8 +156,8 @@ def gather(store: Store, options: AlignOptions, ref: ModelRef) -> Outcomes:
             result.single += 1
         else:
             if row.code not in bars:
-                bars[row.code] = store.bars.series(row.code, end=until)
-            outcome = _outcome(store, row.id, forecast, bars[row.code], row.id in seen)
+                bars[row.code] = store.long_series(row.code, until)
+            outcome = _outcome(readings, row.id, forecast, bars[row.code], row.id in seen)
             if outcome is None:
                 result.changed += 1
             else:
@@ -186,14 +198,85 @@ def _nothing(store: Store, result: Outcomes, until: date, whose: str, model: str
     )
 
 
-def _outcome(store: Store, id: int, forecast: PathForecast, series: BarSeries, seen: bool) -> Outcome | None:
-    """The outcome of a forecast; None where the bars it was made from cannot be had again."""
+class _Readings:
+    """What forecasts of the ledger read beside their bars, and what the model to be aligned would read.
+
+    An outlook is of one moment, and the forecasts of an evening stand together: the last one is kept.
+    """
+
+    def __init__(self, store: Store, ref: ModelRef) -> None:
+        self.store = store
+        self.compact = speaks(ref)
+        self._own = network_of(ref.base) if self.compact == 2 else None
+        self._networks: dict[str, Network | None] = {}
+        self._last: tuple[object, Outlook] | None = None
+
+    def hashes(self, forecast: PathForecast, window: Window) -> Iterator[str]:
+        """The digests that the ledger may have of what a forecast read: its bars, then its words as well."""
+        yield read_hash(window.history, None, window.opened)
+        if forecast.prompt == "compact" and (network := self._of(forecast)) is not None:
+            yield read_hash(window.history, self._words(forecast, window, network), window.opened)
+
+    def informed(self, forecast: PathForecast, window: Window) -> Window:
+        """A forecast's window with the words that the model to be aligned reads at its moment."""
+        if forecast.prompt != "compact" or self.compact < 2:
+            return window
+        return replace(window, words=self._words(forecast, window, self._own))
+
+    def _of(self, forecast: PathForecast) -> Network | None:
+        """The network whose words a forecast's model read; None where it reads none or is not here."""
+        name = forecast.model_name
+        if name not in self._networks:
+            try:
+                ref = resolve_model(name, self.store.home)
+                reads = isinstance(ref.base, Path) and ref.peer is None and speaks(ref) == 2
+                self._networks[name] = network_of(ref.base) if reads else None
+            except (StockllmError, OSError, ValueError):
+                self._networks[name] = None
+        return self._networks[name]
+
+    def _words(self, forecast: PathForecast, window: Window, network: Network | None) -> Words:
+        from stockllm.forecaster.outlook.moments import known_until, outlook_of, shown_at
+
+        session = forecast.dates[0]
+        until = forecast.known_until or known_until(forecast.moment, window.origin, session)
+        key = (window.origin, session, until)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, outlook_of(self.store, window.origin, [session], until=until))
+        return self._last[1].words(network, [window], shown=shown_at(forecast.moment))[0]
+
+
+def speaks(ref: ModelRef) -> CompactVersion:
+    """The version of the compact style that a model speaks, by its files alone."""
+    return compact_version(ref, None if ref.adapter_dir is None else read_card(ref.adapter_dir))
+
+
+def _outcome(
+    readings: _Readings, id: int, forecast: PathForecast, series: BarSeries, seen: bool
+) -> Outcome | None:
+    """The outcome of a forecast; None where what it was made from cannot be had again."""
     origin = bisect_right(series.dates, forecast.as_of) - 1
     place = {day: index for index, day in enumerate(series.dates)}
     if origin < 1 or series.dates[origin] != forecast.as_of or any(d not in place for d in forecast.dates):
         return None
-    history = series[: origin + 1]
-    known = store.ledger.find(
+    history = series[max(0, origin + 1 - HISTORY) : origin + 1]
+    past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[forecast.prompt], len(history)))
+    window = open_window(history, readings.store.company(forecast.code), past, forecast.dates)
+    if forecast.moment == "open":
+        window = replace(window, opened=round(float(series.open[place[forecast.dates[0]]]) * 100))
+    digests = readings.hashes(forecast, window)
+    if not any(_frozen(readings.store, forecast, digest) == id for digest in digests):
+        return None
+    level = np.cumsum(np.log(series.close / series.reference))
+    actual = np.array([level[place[day]] - level[origin] for day in forecast.dates])
+    returns = np.log(forecast.prices[:, :, 3].astype(np.float64) / forecast.last_close)
+    window = readings.informed(forecast, window)
+    return Outcome(id, forecast, window, returns, actual, usual_moves(window), seen, readings.compact)
+
+
+def _frozen(store: Store, forecast: PathForecast, digest: str) -> int | None:
+    """The id of the ledger's forecast that is this one, made from what has this digest."""
+    return store.ledger.find(
         code=forecast.code,
         as_of=forecast.as_of,
         dates=forecast.dates,
@@ -204,16 +287,9 @@ def _outcome(store: Store, id: int, forecast: PathForecast, series: BarSeries, s
         prompt=forecast.prompt,
         paths=forecast.paths,
         seed=forecast.seed,
-        data_hash=data_hash(history),
+        data_hash=digest,
+        moment=forecast.moment,
     )
-    if known != id:
-        return None
-    past = max(SHORTEST_LOOK_BACK, min(LOOK_BACK[forecast.prompt], len(history)))
-    window = open_window(history, store.company(forecast.code), past, forecast.dates)
-    level = np.cumsum(np.log(series.close / series.reference))
-    actual = np.array([level[place[day]] - level[origin] for day in forecast.dates])
-    returns = np.log(forecast.prices[:, :, 3].astype(np.float64) / forecast.last_close)
-    return Outcome(id, forecast, window, returns, actual, usual_moves(window), seen)
 
 
 def usual_moves(window: Window) -> Floats:
@@ -274,16 +350,8 @@ def said(outcome: Outcome, path: int) -> Example:
     """One path of a forecast as the question and the answer that would have been it."""
     forecast, window = outcome.forecast, outcome.window
     future = as_series(forecast, path)
-    known = Window(
-        window.code,
-        window.name,
-        window.market,
-        window.history,
-        window.past,
-        future,
-        window.future_dates,
-    )
-    return training_messages(known, forecast.prompt)
+    known = replace(window, future=future)
+    return training_messages(known, forecast.prompt, version=outcome.compact)
 
 
 def as_series(forecast: PathForecast, path: int) -> BarSeries:

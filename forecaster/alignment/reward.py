@@ -34,7 +34,7 @@ class OutcomeReward:
     ) -> None:
         """``format_alone`` judges nothing but the form: 0 for candles, `NO_CANDLES` for anything else."""
         self._outcomes = {outcome.id: outcome for outcome in outcomes}
-        self._readers = {outcome.id: Reader(outcome.window, prompt) for outcome in outcomes}
+        self._readers = {each.id: Reader(each.window, prompt, each.compact) for each in outcomes}
         self._format_alone = format_alone
         self.read = self.failed = 0
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.codec import WARM_UP
+from stockllm.forecaster.encoding.words import Words
 
 DEFAULT_PATHS = 99
 DEFAULT_SEED = 3407
@@ -25,3 +26,16 @@ def data_hash(series: BarSeries) -> str:
     for column in (series.open, series.high, series.low, series.close, series.volume, series.reference):
         digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
     return digest.hexdigest()
+
+
+def read_hash(series: BarSeries, words: Words | None, opened: int | None) -> str:
+    """SHA-256 over all that a forecast read: its bars, its words, its open in hundredths of a TWD."""
+    bars = data_hash(series)
+    if words is None and opened is None:
+        return bars
+    found = hashlib.sha256(bars.encode())
+    if words is not None:
+        found.update(np.ascontiguousarray(words.lines, dtype="<i8").tobytes())
+        found.update(np.ascontiguousarray(words.heads, dtype="<i8").tobytes())
+    found.update(str(opened).encode())
+    return found.hexdigest()
