@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stockllm.market.companies import Company
 
 #: The bars that a forecast reads (``forecaster.encoding.limits.LOOK_BACK``).
-READ = 60
+READ = 32
 #: The trading days that a forecast speaks about.
 HORIZON = 5
 

@@ -200,7 +200,7 @@ def test_adjusted_prices_and_why_in_both_languages(
     monkeypatch.setenv("STOCKLLM_LANGUAGE", "zh")
     said = run("import", adjusted_file).stdout
     assert "還原股價" in said
-    assert "40 筆與先前不同" in said
+    assert "變更 40 筆" in said
     assert "視為還原股價，因為 100% 的價格不在升降單位上" in said
     assert "還原股價：1 檔" in run("health").stdout
 
