@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stockllm.data.sentences import Sentence
 from stockllm.market.fees import ROUND_TRIP_COST
-from stockllm.market.moments import Moment
+from stockllm.market.moments import TAIPEI, Moment
 from stockllm.market.ticks import round_to_tick
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class PathForecast:
             "last_close": self.last_close / 100,
             "made_at": self.made_at.isoformat(),
             "moment": self.moment,
-            "known_until": self.known_until.isoformat() if self.known_until else None,
+            "known_until": self.known_until.astimezone(TAIPEI).isoformat() if self.known_until else None,
             "model": self.model,
             "model_hash": self.model_hash,
             "adapter": self.adapter,

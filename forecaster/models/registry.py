@@ -199,6 +199,15 @@ def default_model(home: Home, setting: str) -> Choice:
     )
 
 
+def _parted(name: str) -> tuple[str, str]:
+    """(base, adapter) of a name. A baseline may have a + in its own name."""
+    for baseline in BASELINES:
+        if "+" in baseline and name.startswith(f"{baseline}+"):
+            return baseline, name.removeprefix(f"{baseline}+")
+    base, _, adapter = name.partition("+")
+    return base, adapter
+
+
 def resolve_model(name: str, home: Home) -> ModelRef:
     """The model a name means; ModelUnavailable with what to do where it means none."""
     name = name.strip()
@@ -210,7 +219,7 @@ def resolve_model(name: str, home: Home) -> ModelRef:
     if name in ("", AUTO):
         name = automatic(home).name
     whole = name in BASELINES or Path(name).expanduser().is_dir()
-    base_name, _, adapter = (name, "", "") if whole else name.partition("+")
+    base_name, adapter = (name, "") if whole else _parted(name)
     if base_name in BASELINES:
         if adapter:
             raise ModelUnavailable(

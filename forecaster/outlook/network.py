@@ -179,14 +179,15 @@ def _fit(examples: Examples, seed: int, passes: int) -> dict[str, Floats32]:
     import torch
 
     rng = np.random.default_rng(seed)
-    levels = torch.tensor(LEVELS, dtype=torch.float32)
-    base = torch.tensor(np.diff(_base()), dtype=torch.float32)
-    weigh = torch.tensor(WEIGHTS)
     many, middle = len(HORIZONS), QUANTILES // 2
     batch = min(BATCH, max(1, len(examples)))
     steps = passes * (len(examples) // batch)
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
+        # Made in here: a tensor of the caller's inference mode could not be learnt through.
+        levels = torch.tensor(LEVELS, dtype=torch.float32)
+        base = torch.tensor(np.diff(_base()), dtype=torch.float32)
+        weigh = torch.tensor(WEIGHTS)
         layers = [
             torch.nn.Linear(WIDTH + WORLD_WIDTH, HIDDEN), torch.nn.Linear(HIDDEN, HIDDEN),
             torch.nn.Linear(HIDDEN, _OUT),

@@ -113,17 +113,24 @@ def test_nothing_sampled_when_all_is_known(store: Store, monkeypatch: pytest.Mon
 def test_as_of_uses_nothing_later(
     store: Store, fill_home: Callable[..., None], tmp_path: Path, tiny_model: Path, model: str
 ) -> None:
-    """Later bars are trebled, and from one evening on the market seems not to have traded for a week."""
+    """Later bars are trebled, and from one evening on the market seems not to have traded for a week.
+
+    Up to that evening both stores hold the same: what all stocks did by then is told of each.
+    """
     name, _, style = model.partition(" ")
     options: dict[str, Any] = {"model": str(tiny_model) if name == "tiny" else name, "paths": 5, "horizon": 5}
     options["prompt"] = style or "compact"
     bars = store.bars.bars("2330")
     evening = bars[100].date
+    # Thirty companies agree on which days there was a market: a calendar would learn from them.
+    codes = [company.code for company in COMPANIES[:30]]
+    assert "2330" in codes
+    for code in codes:
+        store.bars.put([replace(bar, code=code) for bar in bars])
     poisoned_home = Home(tmp_path / "poisoned")
     with Store.open(poisoned_home) as poisoned:
         poisoned.set_simulated(True)
-        # Thirty companies agree on which days there was a market: a calendar would learn from them.
-        for code in ["2330", *(company.code for company in COMPANIES[:30])]:
+        for code in codes:
             known = [replace(bar, code=code) for bar in bars[:101]]
             later = [
                 replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,9 @@ def poisoned_store(market: dict[str, BarSeries], first: int, folder: Path) -> St
 def test_days_after_the_period_change_nothing(
     store: Store, market: dict[str, BarSeries], request_of: Callable[..., Request], tmp_path: Path
 ) -> None:
-    asked = request_of(65, 79, models=BASELINES[:-2], paths=5, stride=5)
+    # The networks, for which 90 days are too few, are looked at evening by evening below.
+    models = tuple(name for name in BASELINES if name not in ("lstm", "cnn", "network"))
+    asked = request_of(65, 79, models=models, paths=5, stride=5)
     with poisoned_store(market, 80, tmp_path) as poisoned:
         assert document(evaluate(poisoned, asked)) == document(evaluate(store, asked))
 
@@ -205,6 +207,7 @@ def test_a_forecast_knows_nothing_after_its_evening(
 ) -> None:
     monkeypatch.setattr("stockllm.forecaster.sampling.neural.STEPS", 20)
     monkeypatch.setattr("stockllm.forecaster.sampling.neural.FEWEST_WINDOWS", 20)
+    monkeypatch.setattr("stockllm.forecaster.sampling.informed.FEWEST", 20)
     # Two evenings, and everything from the day after the second one is other than it was.
     asked = request_of(70, 75, models=(name,), horizons=(5,), paths=5, force=True, codes=CODES[:2])
     with poisoned_store(market, 71, tmp_path) as poisoned:
@@ -297,10 +300,12 @@ def base(folder: Path, **facts: Any) -> ModelRef:
 
 def adapter(ref: ModelRef, folder: Path, data_end: str, simulated: bool) -> ModelRef:
     folder.mkdir()
-    card = dict.fromkeys(Card.__slots__)
-    (folder / CARD_FILE).write_text(
-        json.dumps(card | {"data_end": data_end, "simulated": simulated}), "utf-8"
-    )
+    card = Card(
+        name="a", base="llama", base_hash="", hash="", made_at="", companies=[], data_start="",
+        data_end=data_end, validation_from=None, embargo=0, simulated=simulated, prompt="compact", tasks=[],
+        engine="peft", steps=1, examples={}, losses={}, flags={}, run="",
+    )  # fmt: skip
+    (folder / CARD_FILE).write_text(json.dumps(asdict(card)), "utf-8")
     return replace(ref, adapter="a", adapter_dir=folder)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stockllm.data.errors import UsageError
 from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.windows import Window, open_window
+from stockllm.forecaster.encoding.words import Words
 from stockllm.forecaster.sampling import sample as sampling
 from stockllm.forecaster.sampling.sample import draw, prompt_ids, sample
 from stockllm.market.calendar import default_calendar
@@ -139,8 +140,19 @@ def test_the_reference_prompt_ends_where_dates_begin(embedded_tokenizer: Any, wa
     assert embedded_tokenizer.decode(ids).endswith(
         "<|start_header_id|>assistant<|end_header_id|>\n\nThe next 3 days price is: Date:\n"
     )
-    compact = prompt_ids(embedded_tokenizer, window(walk, 1), "compact")
+    compact = prompt_ids(embedded_tokenizer, window(walk, 1), "compact", version=1)
     assert embedded_tokenizer.decode(compact).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+
+
+def test_the_compact_prompt_ends_with_the_first_day_s_words(embedded_tokenizer: Any, walk: Walk) -> None:
+    asked = window(walk, 1)
+    start = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    unknown = prompt_ids(embedded_tokenizer, asked, "compact")
+    assert embedded_tokenizer.decode(unknown).endswith(f"{start}? ? ? ?")
+    words = Words.unknown(asked.past)
+    words.lines[-1] = (0, 1, 24, -1)
+    told = prompt_ids(embedded_tokenizer, replace(asked, words=words), "compact")
+    assert embedded_tokenizer.decode(told).endswith(f"{start}a b y ?")
 
 
 # --- draw ----------------------------------------------------------------------------------------
