@@ -95,6 +95,13 @@ def prompt_messages(
     ]
 
 
+def beginning(window: Window, style: PromptStyle, version: CompactVersion = NEWEST) -> str:
+    """What every answer to a window begins with, because it is known: the first line's words, or nothing."""
+    if style != "compact" or version != 2:
+        return ""
+    return " ".join(letter(word) for word in _words_of(window).lines[-1].tolist())
+
+
 def training_messages(
     window: Window,
     style: PromptStyle,

@@ -34,7 +34,8 @@ SPECIAL_TOKENS = [
     "<|python_tag|>",
 ]
 
-#: Llama-3's chat format: header, blank line, trimmed content, end of turn.
+#: Llama-3's chat format: header, blank line, trimmed content, end of turn. ``begin`` is what an answer
+#: begins with where a client knows it; servers hand it on from ``chat_template_kwargs``.
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -44,7 +45,7 @@ CHAT_TEMPLATE = (
     "{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% if begin is defined %}{{ begin }}{% endif %}"
     "{% endif %}"
 )
 

@@ -21,14 +21,16 @@ ROWS = 64
 
 
 def question_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Token ids up to where the model's own words begin."""
+    """Token ids up to where the model's own words begin: behind a last message that is the assistant's."""
+    begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
     encoded = tokenizer.apply_chat_template(
-        list(messages),
+        list(messages[:-1] if begun else messages),
         add_generation_prompt=True,
         return_dict=True,
         tokenizer_kwargs={"verbose": False},  # `fits` counts by the model, which may read further
     )
-    return list(encoded["input_ids"])
+    ids = list(encoded["input_ids"])
+    return ids + tokenizer.encode(begun, add_special_tokens=False) if begun else ids
 
 
 def fits(model: Any, tokenizer: Any, messages: Sequence[Message], tokens: int) -> None:

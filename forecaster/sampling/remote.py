@@ -21,7 +21,7 @@ from stockllm.data.errors import ModelUnavailable
 from stockllm.data.records import PromptStyle
 from stockllm.data.sentences import Sentence
 from stockllm.forecaster.encoding.answers import Answer, NoCandles, Reader
-from stockllm.forecaster.encoding.prompts import Message, prompt_messages
+from stockllm.forecaster.encoding.prompts import NEWEST, Message, beginning, prompt_messages
 from stockllm.forecaster.encoding.windows import Window
 from stockllm.forecaster.models.endpoint import Endpoint, Turned, ask, not_understood, together
 from stockllm.forecaster.sampling.sample import TOKENS_A_DAY, Paths, window_rng
@@ -67,6 +67,9 @@ class Chat:
     def answers(self, messages: Sequence[Message], seeds: Sequence[int], tokens: int) -> list[str]:
         """One answer for each seed, in their order; text cut off by ``tokens`` comes as it is.
 
+        A last message that is the assistant's is what the answers begin with. A server whose model has our
+        chat template goes on from there and leaves it out of the answers; others begin by themselves.
+
         :raises ModelUnavailable: where there is no answer.
         """
         found: list[str] = []
@@ -108,15 +111,18 @@ class Chat:
 
     def _request(self, messages: Sequence[Message], seeds: Sequence[int], tokens: int) -> list[str]:
         assert self._way is not None
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         body = {
             "model": self.endpoint.model,
-            "messages": list(messages),
+            "messages": list(messages[:-1] if begun else messages),
             self._limit: tokens,
             "temperature": 1.0,
             "top_p": 1.0,
             "seed": seeds[0],
             **_WAYS[self._way],
         }
+        if begun and _WAYS[self._way]:
+            body["chat_template_kwargs"] = {"begin": begun}
         if len(seeds) > 1:
             body["n"] = len(seeds)
         document = ask(self.endpoint, "/chat/completions", body, self.pause)
@@ -219,8 +225,11 @@ class RemoteSampler:
         return done
 
     def _one(self, window: Window, paths: int, seed: int) -> Paths:
-        messages = prompt_messages(window, self.prompt)
-        reader = Reader(window, self.prompt)
+        messages = prompt_messages(window, self.prompt, version=NEWEST)
+        begun = beginning(window, self.prompt, NEWEST)
+        if begun:
+            messages = [*messages, {"role": "assistant", "content": begun}]
+        reader = Reader(window, self.prompt, NEWEST)
         # Room for a tokenizer that needs more tokens, and for a sentence before the days.
         tokens = 64 + 2 * TOKENS_A_DAY[self.prompt] * len(window.future_dates)
         seeds = _seeds(window, seed, TRIES * max(paths, PATIENCE))
@@ -234,7 +243,7 @@ class RemoteSampler:
             texts = self._chat.answers(messages, seeds[len(asked) : len(asked) + wanted], tokens)
             for text in texts:
                 try:
-                    good.append(reader.read(text))
+                    good.append(read_begun(reader, begun, text))
                 except NoCandles as reason:
                     words = _shortened(text)
                     why = why or (f"{reason}: '{words}'", f"{reason.zh}：「{words}」")
@@ -279,6 +288,22 @@ def _seeds(window: Window, seed: int, count: int) -> list[int]:
     while len(found) < count:
         found |= dict.fromkeys(rng.integers(0, 2**31 - 1, size=count).tolist())
     return list(found)[:count]
+
+
+def read_begun(reader: Reader, begun: str, text: str) -> Answer:
+    """An answer as it stands, or behind what it was begun with, which a server may leave out.
+
+    :raises NoCandles: where it is no candles either way; the reason is of the text as it stands.
+    """
+    try:
+        return reader.read(text)
+    except NoCandles as reason:
+        if not begun:
+            raise
+        try:
+            return reader.read(f"{begun} {text.lstrip()}")
+        except NoCandles:
+            raise reason from None
 
 
 def _shortened(text: str) -> str:

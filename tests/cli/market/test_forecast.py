@@ -134,7 +134,8 @@ def test_a_document_says_what_made_it_and_what_it_comes_to(
     with Store.open(Home(home_dir)) as store:
         frozen = store.ledger.get(made["id"])
     assert made["last_close"] == frozen.last_close / 100
-    assert (made["seed"], made["moment"], made["known_until"]) == (3407, "evening", None)
+    assert (made["seed"], made["moment"]) == (3407, "evening")
+    assert made["known_until"] == f"{made['as_of']}T23:59:59+08:00"
     assert (made["model_hash"], made["adapter_hash"]) == (frozen.model_hash, None)
     closes = frozen.prices[:, -1, 3]
     assert made["chance_of_rise"] == (closes > frozen.last_close).mean()

@@ -26,7 +26,7 @@ from scipy.stats import kstest
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
-from stockllm.forecaster.encoding.prompts import prompt_messages
+from stockllm.forecaster.encoding.prompts import beginning, prompt_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import forecast
 from stockllm.forecaster.models.registry import ModelRef, base_model_dir, load_model
@@ -83,9 +83,10 @@ def next_day(store: Store) -> Window:
 
 
 def valid(window: Window, texts: Sequence[str]) -> list[str]:
-    """Those that are the candles asked for and nothing else."""
+    """Those that are the candles asked for and nothing else, with the words that they were begun with."""
     reader, good = Reader(window, "compact"), []
-    for text in texts:
+    for given in texts:
+        text = f"{beginning(window, 'compact')} {given.lstrip()}"
         with suppress(NoCandles):
             if reader.read(text).exact:
                 good.append(text)
@@ -126,9 +127,10 @@ def test_a_forecast_through_transformers_serve_is_the_local_one(
     assert kstest(there.volumes[:, 0], masked.volumes[:, 0]).pvalue > 1e-4
 
     messages = prompt_messages(window, "compact")
-    free = answers(model, tokenizer, messages, 800, tokens=12, seed=1)
+    begun = [*messages, {"role": "assistant", "content": beginning(window, "compact")}]
+    free = answers(model, tokenizer, begun, 800, tokens=12, seed=1)
     # The same model, a little colder: what the statistic below has to have the power to tell.
-    cold = answers(model, tokenizer, messages, PATHS, tokens=12, seed=2, temperature=0.7)
+    cold = answers(model, tokenizer, begun, PATHS, tokens=12, seed=2, temperature=0.7)
     told, own, colder = (
         log_likelihoods(model, tokenizer, messages, valid(window, texts))[0] for texts in (heard, free, cold)
     )
