@@ -63,7 +63,9 @@ def test_from_a_store_to_an_adapter_that_plain_peft_loads(
     store: Store, options: TrainOptions, tiny_model: Path
 ) -> None:
     events: list[TrainEvent] = []
-    info = train(store, replace(options, name="first", report_to="tensorboard", validation_windows=4), events.append)
+    info = train(
+        store, replace(options, name="first", report_to="tensorboard", validation_windows=4), events.append
+    )
 
     assert info.name == "first"
     assert info.path == store.home.adapters / "first"
@@ -250,7 +252,9 @@ def test_a_base_that_changed_is_refused(store: Store, options: TrainOptions) -> 
 
 def test_windows_that_do_not_fit_are_counted_and_said(store: Store, options: TrainOptions) -> None:
     events: list[TrainEvent] = []
-    short = replace(options, name="short", max_seq_length=120, max_steps=1, batch_size=4)
+    short = replace(
+        options, name="short", max_seq_length=120, max_steps=1, batch_size=4, validation_windows=4
+    )
     info = train(store, short, events.append)
     counts = read_card(info.path).examples
     assert counts["too_long"].keys() == {"5/5"}
