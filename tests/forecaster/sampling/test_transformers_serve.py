@@ -26,6 +26,7 @@ from scipy.stats import kstest
 from stockllm.data.paths import Home
 from stockllm.data.store import Store
 from stockllm.forecaster.encoding.answers import NoCandles, Reader
+from stockllm.forecaster.encoding.limits import LOOK_BACK
 from stockllm.forecaster.encoding.prompts import beginning, prompt_messages
 from stockllm.forecaster.encoding.windows import Window, open_window
 from stockllm.forecaster.forecast import forecast
@@ -79,7 +80,8 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 def next_day(store: Store) -> Window:
     series = store.bars.series("2330")
-    return open_window(series, store.company("2330"), 60, store.calendar().next_sessions(series.dates[-1], 1))
+    past = LOOK_BACK["compact"]
+    return open_window(series, store.company("2330"), past, store.calendar().next_sessions(series.dates[-1], 1))
 
 
 def valid(window: Window, texts: Sequence[str]) -> list[str]:

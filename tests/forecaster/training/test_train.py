@@ -252,7 +252,9 @@ def test_a_base_that_changed_is_refused(store: Store, options: TrainOptions) -> 
 
 def test_windows_that_do_not_fit_are_counted_and_said(store: Store, options: TrainOptions) -> None:
     events: list[TrainEvent] = []
-    short = replace(options, name="short", max_seq_length=160, max_steps=1, batch_size=4)
+    short = replace(
+        options, name="short", max_seq_length=160, max_steps=1, batch_size=4, validation_windows=4
+    )
     info = train(store, short, events.append)
     counts = read_card(info.path).examples
     assert counts["too_long"].keys() == {"5/5"}
