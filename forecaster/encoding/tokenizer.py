@@ -45,7 +45,8 @@ CHAT_TEMPLATE = (
     "{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% if begin is defined %}{{ begin }}{% endif %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+    "{% if begin is defined %}{{ begin }}{% endif %}"
     "{% endif %}"
 )
 

@@ -71,7 +71,9 @@ class OpenAIStandIn:
         return self._chat(body)
 
     def _chat(self, body: dict[str, Any]) -> tuple[int, Any]:
-        known = PLAIN | {"transformers": {"generation_config", "chat_template_kwargs"}, "openai": set()}.get(self.kind, set(body))
+        known = PLAIN | {"transformers": {"generation_config", "chat_template_kwargs"}, "openai": set()}.get(
+            self.kind, set(body)
+        )
         if set(body) - known:
             words = f"Unexpected fields: {sorted(set(body) - known)}"
             return (422, {"detail": words}) if self.kind == "transformers" else (400, {"error": words})

@@ -81,7 +81,9 @@ def serve() -> Iterator[Callable[[Path], str]]:
 def next_day(store: Store) -> Window:
     series = store.bars.series("2330")
     past = LOOK_BACK["compact"]
-    return open_window(series, store.company("2330"), past, store.calendar().next_sessions(series.dates[-1], 1))
+    return open_window(
+        series, store.company("2330"), past, store.calendar().next_sessions(series.dates[-1], 1)
+    )
 
 
 def valid(window: Window, texts: Sequence[str]) -> list[str]:
