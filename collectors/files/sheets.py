@@ -180,8 +180,10 @@ def sheet_of_parquet(path: Path, kind: Kind, name: str) -> Sheet:
 
 def _cells(column: Any) -> list[str]:
     """A column as text, "" where a value is missing; one that is repeated is one text."""
+    from pyarrow import types
+
     cells: list[str] = []
-    for chunk in (column if hasattr(column.type, "value_type") else column.dictionary_encode()).chunks:
+    for chunk in (column if types.is_dictionary(column.type) else column.dictionary_encode()).chunks:
         texts = [_text(value) for value in chunk.dictionary.to_pylist()]
         cells += ["" if i is None else texts[i] for i in chunk.indices.to_pylist()]
     return cells

@@ -226,6 +226,10 @@ class PastForecasts:
             "seed": self.settings.seed,
             "prompt": self.settings.prompt,
         }
+        # Bars stand beside each forecast; what else was read changes with what has come in of it.
+        kinds = ("adjusted", "flows", "world", "futures")
+        if any(arrived := [self.store.arrivals.last(kind) for kind in kinds]):
+            made_by["known"] = str(arrived)
         return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:32]
 
     def _path(self, evening: date) -> Path:

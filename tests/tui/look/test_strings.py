@@ -43,7 +43,7 @@ def test_every_key_that_the_code_names_is_in_the_table_and_none_is_idle() -> Non
     named = set(re.findall(r'\bt\(\s*"([^"]+)"', source))
     assert named
     assert named <= set(TABLE)
-    formed = tuple(set(re.findall(r"""f["']([a-z]+\.[a-z_.]*)\{""", source)))
+    formed = tuple(set(re.findall(r"""f["']([a-z_]+\.[a-z_.]*)\{""", source)))
     quoted = set(re.findall(r"""["']([a-z]+\.[\w.-]+)["']""", source))
     said = {key: key.removesuffix(".one") for key in TABLE}  # ``t`` finds the text for one by itself
     assert {k for k, key in said.items() if key not in quoted and not key.startswith(formed)} == set()
