@@ -133,7 +133,7 @@ def test_a_better_adapter_says_so_and_auto_takes_it(store: Store, options: Train
     assert [event.state for event in again] == ["validating", "finished"]
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora"])
 def test_a_worse_adapter_says_so_and_auto_refuses_it(
     store: Store, options: TrainOptions, method: str
 ) -> None:
