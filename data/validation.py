@@ -167,12 +167,13 @@ def _judge_alone(rows: RawRows, cents: Ints, calendar: TradingCalendar, now: dat
             mark("future_date", rows.days > today.toordinal())
             if now < bars_known(today):
                 mark("session_open", rows.days == today.toordinal())
-        flat = (cents[:, :1] == cents).all(axis=1) & (cents[:, 0] > 0)
-        mark("no_trade", blank | (flat & (rows.volumes == 0)))
+        mark("no_trade", blank)
         mark("zero_price", _in_any(cents <= 0))
         mark("negative_volume", rows.volumes < 0)
     opening, high, low, close = cents.T
     mark("not_a_session", no_session)
+    # Aggregators fill days without a trade with the last close, and holidays too, which are named above.
+    mark("no_trade", (cents[:, :1] == cents).all(axis=1) & (cents[:, 0] > 0) & (rows.volumes == 0))
     mark("low_above_high", low > high)
     mark("open_outside_range", (opening < low) | (opening > high))
     mark("close_outside_range", (close < low) | (close > high))

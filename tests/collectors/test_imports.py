@@ -184,7 +184,7 @@ def test_paths_that_lead_nowhere(store: Store, tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_bytes_are_taken_in_or_refused_with_a_sentence(store: Store, tmp_path: Path, junk: bytes) -> None:
     path = write(tmp_path / "in", "2330.csv", junk)
     with pytest.raises(ImportFailed):
@@ -261,9 +261,7 @@ def test_what_proves_nothing(store: Store, tmp_path: Path, day: date, count: int
         for path in (tmp_path / "in").iterdir():
             path.write_text(path.read_text().replace(f"{day},1010", f"{day},0"))
     reports = import_path(store, tmp_path / "in")
-    # A flat row without volume says itself that nothing was traded.
-    reason = "no_trade" if volume < 0 else "not_a_session"
-    assert all(report.reasons == {reason: 1} for report in reports)
+    assert all(report.reasons == {"not_a_session": 1} for report in reports)
 
 
 def test_a_row_that_repeats_the_day_before_proves_nothing(store: Store, tmp_path: Path) -> None:
