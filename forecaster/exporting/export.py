@@ -23,6 +23,7 @@ from stockllm.forecaster.models.engines import no_bars
 from stockllm.forecaster.models.files import NO_CODE, check_inside
 from stockllm.forecaster.models.registry import (
     EMBEDDED,
+    TRAINING_FILE,
     ModelRef,
     _card_for,
     _snapshot,
@@ -30,7 +31,7 @@ from stockllm.forecaster.models.registry import (
     refuse_peer,
     weights_hash,
 )
-from stockllm.forecaster.sampling.cutoffs import TRAINING_FILE, cutoff, held_out
+from stockllm.forecaster.sampling.cutoffs import cutoff, held_out
 
 #: Says what a folder of ours is, so that it can be pushed later without being made again.
 EXPORT_FILE = "stockllm.json"

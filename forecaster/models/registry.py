@@ -51,6 +51,8 @@ BASELINES = ("last", "drift", NAIVE, "bootstrap", "ets", "arima", "lstm", "cnn",
 #: Forecasters of the field, by what their names begin with; ``forecaster.sampling.peers`` says what they are.
 PEERS = ("chronos", "timesfm")
 AUTO = "auto"
+#: What a base model that we trained says of itself.
+TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,16 +338,10 @@ def training_facts(base: Path | str | None) -> dict[str, Any] | None:
     if not isinstance(base, Path):
         return None
     try:
-        found = json.loads((base / "training.json").read_text("utf-8"))
+        found = json.loads((base / TRAINING_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def held_out() -> list[str]:
-    """The companies that the embedded base model was not shown."""
-    facts = training_facts(base_model_dir()) or {}
-    return [str(code) for code in facts.get("held_out", [])]
 
 
 def network_of(base: Path | str | None) -> Network | None:

@@ -166,15 +166,3 @@ def _flows(panel: Panel, usual: Floats) -> Floats:
     five = _sums(share, 5) / 5
     parts: list[Floats] = [bounded(share * 5, 2.0), bounded(five * 5, 2.0), known[..., None]]  # type: ignore[list-item]
     return np.concatenate(parts, axis=-1)
-
-
-def without_flows(table: Floats32) -> Floats32:
-    """A copy of feature rows (..., WIDTH) in which the institutions said nothing."""
-    out = table.copy()
-    out[..., OWN + MARKET :] = 0.0
-    return out
-
-
-def set_gap(table: Floats32, gap: float) -> None:
-    """Say in place how many days lie between the last row's day and the next session."""
-    table[..., OWN] = bounded(np.array(np.log(gap)), 2.0)

@@ -119,7 +119,7 @@ class Vocabulary:
         self.number = one(f" {-BOUND:+d}")
         self.shadow = one(" 0")
         self.unknown = self.opening[-1]
-        self.week, self.month, self.newline = ids("%\nweek")[1:], ids(" month"), ids("\n")
+        self.month, self.newline = ids(" month"), ids("\n")
         labels = {text: ids(f"volatility {text}\nweek") for text in volatility_labels()}
         self.heads = labels
         template: dict[str, Any] = {"tokenize": True, "return_dict": True}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from stockllm.forecaster.models.cards import read_card
-from stockllm.forecaster.models.registry import ModelRef
+from stockllm.forecaster.models.registry import ModelRef, training_facts
 from stockllm.forecaster.sampling.calibration import read_calibration
 
 #: What ``stockllm pretrain`` leaves beside the weights.
-TRAINING_FILE = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,13 @@ def cutoff(ref: ModelRef, *, simulated: bool, calibrated: bool = True) -> Cutoff
 
 def held_out(ref: ModelRef) -> tuple[str, ...]:
     """The codes that a base model's training left out; none where its folder does not say."""
-    facts = _facts(ref.base)
+    facts = training_facts(ref.base)
     named = facts.get("held_out", []) if facts else []
     return tuple(str(code) for code in named)
 
 
 def _of_base(base: Path | str, simulated: bool) -> Cutoff:
-    facts = _facts(base)
+    facts = training_facts(base)
     if facts is None:
         return Cutoff(known=False)
     if bool(facts.get("simulated", False)) != simulated:
@@ -75,16 +73,6 @@ def _of_adapter(folder: Path, simulated: bool) -> Cutoff:
     except (OSError, ValueError):
         return Cutoff(known=False)
     return _day(card.data_end) if card.simulated == simulated else Cutoff()
-
-
-def _facts(base: Path | str | None) -> dict[str, Any] | None:
-    if not isinstance(base, Path):
-        return None
-    try:
-        document = json.loads((base / TRAINING_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _day(text: Any) -> Cutoff:

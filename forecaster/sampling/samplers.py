@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from stockllm.data.records import BarSeries, PromptStyle
 from stockllm.forecaster.encoding.prompts import REFERENCE_FIELDS, Field, parse_fields
-from stockllm.forecaster.models.registry import LoadedModel, ModelRef, held_out, load_model
+from stockllm.forecaster.models.registry import EMBEDDED, LoadedModel, ModelRef, base_model_dir, load_model
 from stockllm.forecaster.outlook.moments import shown_at
 from stockllm.forecaster.sampling.calibration import Calibration, hash_with, pooled, read_calibration, widened
+from stockllm.forecaster.sampling.cutoffs import held_out
 from stockllm.market.moments import Moment
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def sampler_for(
 
         if outlook is None:
             raise ValueError(f"{ref.name} needs an outlook")
-        return informed(ref.name, outlook(), moment, until, held_out())
+        return informed(ref.name, outlook(), moment, until, held_out(ModelRef(EMBEDDED, base_model_dir())))
     if ref.name in ("lstm", "cnn"):
         from stockllm.forecaster.sampling.neural import NeuralSampler
 
